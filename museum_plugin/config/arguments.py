@@ -1,0 +1,302 @@
+"""The command line and its config files -> RunConfig. The only file that sees argparse.
+
+A flag on the command line wins over a later --config_file, that over an earlier one, that over the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from museum_plugin.config.checks import existing, read_prompts, read_table, refuse, shown, to_bool, to_path
+from museum_plugin.config.dataset_toml import read_dataset_config, read_folder_layout
+from museum_plugin.config.flags import (
+    BY_NAME,
+    FLAGS,
+    FRONT_END_KEYS,
+    NOT_HONOURED,
+    SECTIONS,
+    TABLES,
+    Flag,
+    asks_for_nothing,
+    unknown,
+)
+from museum_plugin.config.flags import (
+    describe as describe,
+)
+from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
+from museum_plugin.errors import ConfigError
+
+log = logging.getLogger("museum")
+
+POCKET_MODEL = Path(__file__).resolve().parents[1] / "pocket" / "model"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are ConfigErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"command line: {message.removeprefix('argument ')}")
+
+
+@cache
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="train_museum.py",
+        usage="%(prog)s --dataset_config DATASET.toml [--museum MUSEUM.safetensors] [flags]",
+        description="Teaches one LoRA file one style after another. Every flag is also a key of a --config_file.",
+        epilog=f"{len(NOT_HONOURED)} more sd-scripts flags are accepted; a run says which of them it does not honour.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    groups = {section: parser.add_argument_group(section) for section in dict.fromkeys(f.section for f in FLAGS)}
+    for flag in FLAGS:
+        groups[flag.section].add_argument(f"--{flag.name}", help=_help(flag), **_shape(flag))
+    for name, known in NOT_HONOURED.items():
+        many: dict[str, Any] = {"nargs": "*"} if str(known["type"]).endswith("*") else {}
+        yes_no: dict[str, Any] = {"nargs": "?", "const": True} if known["type"] == "bool" else {}
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS, **many, **yes_no)
+    return parser
+
+
+def _shape(flag: Flag) -> dict[str, Any]:
+    """How many words follow the flag. Types are checked later, the same way as those of config files."""
+    if flag.name == "config_file":
+        return {"action": "append", "metavar": "FILE"}
+    if flag.convert is to_bool:
+        return {"nargs": "?", "const": True, "metavar": "false"}
+    if flag.name in (*TABLES, "text_encoder_lr"):
+        return {"nargs": "*", "metavar": "VALUE" if flag.name == "text_encoder_lr" else "NAME=VALUE"}
+    return {"metavar": "|".join(flag.choices) if 0 < len(flag.choices) < 5 else "VALUE"}
+
+
+def _help(flag: Flag) -> str:
+    choices = f"; one of {', '.join(flag.choices)}" if len(flag.choices) >= 5 else ""
+    default = f" (default: {flag.default})" if flag.default not in (None, False, ()) else ""
+    return (flag.help + choices + default).replace("%", "%%")
+
+
+@dataclass
+class _Given:
+    """What the user gave, by flag name; a later `take` wins."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    not_honoured: dict[str, object] = field(default_factory=dict)
+    front_end: list[str] = field(default_factory=list)
+
+    def take(self, name: str, raw: object, where: str, folder: Path | None = None) -> None:
+        """Check one value and keep it; None and "" count as not given (front ends write them)."""
+        flag = BY_NAME.get(name)
+        if flag is None and name not in NOT_HONOURED and name not in FRONT_END_KEYS:
+            raise unknown(name, where)
+        if raw is None or raw == "":
+            return
+        if name in FRONT_END_KEYS or (name == "dynamo_backend" and raw == "no"):
+            self.front_end.append(name)
+        elif flag is None:
+            self.not_honoured[name] = raw
+        elif name == "sample_prompts" and isinstance(raw, list):
+            self._keep(name, _prompt_list(raw, where), where)
+        else:
+            value = flag.read(raw, where)
+            self._keep(name, existing(value, folder) if flag.is_input and isinstance(value, Path) else value, where)
+
+    def _keep(self, name: str, value: object, where: str) -> None:
+        self.values[name], self.where[name] = value, where
+
+    def take_file(self, path: Path) -> None:
+        """Take every key of a config file; one level of sections is flattened, as sd-scripts does."""
+        if path.suffix.lower() == ".json":
+            raise ConfigError(f'--config_file: found "{path}", allowed: a TOML file')
+        path = path if path.suffix.lower() == ".toml" else Path(f"{path}.toml")
+        for key, value in read_table(path, "--config_file").items():
+            if key in ("datasets", "general") and isinstance(value, (dict, list)):
+                raise ConfigError(f"{path}: {key}: this is a dataset file; give it with --dataset_config")
+            section = value if isinstance(value, dict) and key not in TABLES else {key: value}
+            for name, raw in section.items():
+                if name == "config_file" and raw:
+                    raise ConfigError(f"{path}: config_file: a config file names no other; give --config_file twice")
+                self.take(name, raw, f"{path}: {name}", path.parent)
+
+    def report(self) -> None:
+        """Say in one line each what was taken but has no effect."""
+        idle = [name for name, raw in self.not_honoured.items() if not asks_for_nothing(name, raw)]
+        if self.values.get("network_module", "networks.lora") != "networks.lora":
+            idle.append(f"network_module={self.values['network_module']} (networks.lora is trained)")
+        if idle:
+            log.warning("known to sd-scripts but not honoured yet: %s", ", ".join(sorted(idle)))
+        if self.front_end:
+            names = ", ".join(sorted(set(self.front_end)))
+            log.warning("keys of training front ends that mean nothing here: %s", names)
+        if self.values.get("xformers") or self.values.get("sdpa"):
+            log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
+
+    def section(self, section: str) -> dict[str, Any]:
+        """The given values of one part of the RunConfig, by field; unet_lr stands after learning_rate and wins."""
+        flags = [flag for flag in FLAGS if flag.section == section and flag.attribute and flag.name in self.values]
+        return {flag.attribute: self.values[flag.name] for flag in flags}
+
+    def build(self, section: str, **more: object) -> Any:
+        """One dataclass of the schema; a refused value is traced back to where it was given."""
+        try:
+            return SECTIONS[section](**{**self.section(section), **more})
+        except ConfigError as error:
+            name, colon, rest = str(error).partition(":")
+            name = "learning_rate" if name == "unet_lr" and name not in self.where else name
+            if not colon or name not in self.where:
+                raise
+            raise ConfigError(f"{self.where[name]}:{rest}") from error
+
+
+def _prompt_list(raw: list[object], where: str) -> tuple[str, ...]:
+    if not all(isinstance(prompt, str) for prompt in raw):
+        refuse(where, raw, "a text file, or a list of prompts")
+    return tuple(map(str, raw))
+
+
+def _read_command_line(argv: Sequence[str]) -> _Given:
+    namespace, rest = _parser().parse_known_args(list(argv))
+    if rest:
+        name = rest[0].partition("=")[0]
+        if name.startswith("--"):
+            raise unknown(name[2:], name)
+        raise ConfigError(f"command line: found {shown(rest[0])}, allowed: flags, which begin with --")
+    typed = vars(namespace)
+    given = _Given()
+    for path in typed.pop("config_file", []):
+        given.take_file(to_path(path, "--config_file"))
+    for name, raw in typed.items():
+        given.take(name, raw, f"--{name}")
+    return given
+
+
+def _read_styles(given: _Given) -> tuple[StyleData, ...]:
+    """The styles to teach, named and with triggers as the run (museum or plain LoRA) needs them."""
+    defaults = {**given.section("dataset"), **given.section("subset")}
+    source, folder = given.values.get("dataset_config"), given.values.get("train_data_dir")
+    if source is not None:
+        if folder is not None:
+            log.warning("--train_data_dir is ignored because --dataset_config is given")
+        styles = read_dataset_config(Path(str(source)), defaults)
+    elif folder is not None:
+        styles = read_folder_layout(Path(str(folder)), defaults)
+    else:
+        raise ConfigError(
+            "no pictures to learn from: give --dataset_config (a .toml or .json file) or --train_data_dir"
+        )
+    origin = Path(str(source or folder))
+    styles = _pick_style(styles, given, origin)
+    if given.values.get("museum") is None:
+        return _without_museum(styles, given, origin)
+    fallback = origin.stem if source is not None else origin.resolve().name
+    return _with_triggers(tuple(replace(s, name=s.name or fallback) for s in styles), given, origin)
+
+
+def _pick_style(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
+    """The style that --style asks for, or all."""
+    wanted = given.values.get("style")
+    if wanted is None:
+        return styles
+    if len(styles) == 1 and styles[0].name is None:
+        return (replace(styles[0], name=str(wanted)),)
+    picked = tuple(style for style in styles if style.name == wanted)
+    if not picked:
+        names = ", ".join(str(style.name) for style in styles)
+        raise ConfigError(f"{given.where['style']}: found {shown(wanted)}, allowed by {origin}: {names}")
+    return picked
+
+
+def _without_museum(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
+    if len(styles) > 1:
+        names = ", ".join(str(style.name) for style in styles)
+        raise ConfigError(f"{origin}: several styles need --museum (found: {names}); give it, or one --style")
+    if styles[0].name or styles[0].trigger or given.values.get("trigger"):
+        log.info("without --museum a plain LoRA is trained: style and trigger are not used")
+    return (replace(styles[0], name=None, trigger=None),)
+
+
+def _with_triggers(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
+    """Every trigger set; --trigger never overrules the dataset file silently."""
+    flag = given.values.get("trigger")
+    trigger = "auto" if flag is None or str(flag).lower() == "auto" else str(flag)
+    if trigger != "auto" and len(styles) > 1:
+        raise ConfigError(
+            f"{given.where['trigger']}: found {shown(flag)} for {len(styles)} styles; "
+            "write trigger beside each style in the dataset file, or pick one with --style"
+        )
+    named = []
+    for style in styles:
+        own = style.trigger if style.trigger != "auto" else None
+        if None not in (own, flag) and trigger not in ("auto", own):
+            where = given.where["trigger"]
+            raise ConfigError(f"{where}: found {shown(flag)}, but {origin} says {shown(own)}; keep one of them")
+        named.append(replace(style, trigger=own or trigger))
+    return tuple(named)
+
+
+def _trained_parts(given: _Given) -> dict[str, bool]:
+    """What is trained: the U-Net unless told otherwise, the text encoder only with a learning rate of its own."""
+    values, where = given.values, given.where
+    unet_only = bool(values.get("network_train_unet_only"))
+    text_only = bool(values.get("network_train_text_encoder_only"))
+    text_rate = given.section("optimizer").get("text_encoder_learning_rate", 0.0)
+    if unet_only and text_only:
+        place = where["network_train_text_encoder_only"]
+        raise ConfigError(f"{place}: cannot go with network_train_unet_only; keep one of them")
+    if text_only and not text_rate > 0:
+        place = where["network_train_text_encoder_only"]
+        raise ConfigError(f"{place}: needs text_encoder_lr greater than 0")
+    unet_rate = given.section("optimizer").get("unet_learning_rate", 1.0)
+    return {"train_unet": not text_only and unet_rate != 0, "train_text_encoder": not unet_only and text_rate > 0}
+
+
+def _build(given: _Given) -> RunConfig:
+    values = given.values
+    if values.get("log_with") is not None and values.get("logging_dir") is None:
+        raise ConfigError(f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir")
+    training = given.build("training")
+    base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL))
+    if "pretrained_model_name_or_path" not in values:
+        log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
+    trained = _trained_parts(given)
+    warmup = values.get("lr_warmup_steps", 0)
+    optimizer: dict[str, float] = {"warmup_steps": round(warmup * training.steps) if warmup < 1 else int(warmup)}
+    if not trained["train_text_encoder"] and given.section("optimizer").get("text_encoder_learning_rate", 0.0) > 0:
+        optimizer["text_encoder_learning_rate"] = 0.0
+    rank = given.section("network").get("rank", NetworkConfig.rank)
+    museum = values.get("museum")
+    prompts = values.get("sample_prompts", ())
+    return RunConfig(
+        base=base,
+        network=given.build("network", **{"alpha": float(rank), **given.section("network"), **trained}),
+        slot=given.build("slot"),
+        optimizer=given.build("optimizer", **optimizer),
+        loss=given.build("loss"),
+        method=given.build("method"),
+        replay=given.build("replay"),
+        training=training,
+        preview=given.build("preview", prompts=read_prompts(prompts) if isinstance(prompts, Path) else prompts),
+        output=given.build(
+            "output",
+            output_dir=values.get("output_dir", Path("output")),
+            output_name=values.get("output_name", museum.stem if museum else "last"),
+        ),
+        styles=_read_styles(given),
+    )
+
+
+def parse_command_line(argv: Sequence[str]) -> RunConfig:
+    """The RunConfig of a command line (without the program's name); `--help` prints and exits.
+
+    Raises:
+        ConfigError: an unknown or impossible flag, config file, dataset file or prompt file.
+    """
+    given = _read_command_line(argv)
+    given.report()
+    return _build(given)

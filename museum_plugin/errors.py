@@ -1,0 +1,59 @@
+"""Every error a user can meet. Each message says in one or two lines what is wrong, where, and what to do.
+
+MuseumError            exit code 1; the command line prints the message, never a traceback
+├── ConfigError        2   a flag, a config file or a dataset file
+├── DataError          3   a picture or a caption
+├── BaseModelError     4   the base model
+├── MuseumFileError    5   a museum file: damaged, of another base, of another shape
+├── TrainingError      6   the training itself: a loss that is not finite
+├── OutputError        7   nothing can be written: disk full, no permission
+└── Interrupted      130   stopped by Ctrl+C or SIGTERM after everything was saved
+"""
+
+
+class MuseumError(Exception):
+    """The root: anything that is the user's to mend."""
+
+    exit_code = 1
+
+
+class ConfigError(MuseumError):
+    """A flag, config file or dataset file is wrong; raised before any model is loaded."""
+
+    exit_code = 2
+
+
+class DataError(MuseumError):
+    """A picture or a caption cannot be used; names the file."""
+
+    exit_code = 3
+
+
+class BaseModelError(MuseumError):
+    """The base model cannot be loaded or is of an unknown kind."""
+
+    exit_code = 4
+
+
+class MuseumFileError(MuseumError):
+    """A museum file is damaged, too new, or belongs to another base or shape."""
+
+    exit_code = 5
+
+
+class TrainingError(MuseumError):
+    """Training cannot go on; nothing of the failed step was kept."""
+
+    exit_code = 6
+
+
+class OutputError(MuseumError):
+    """A file cannot be written; the previous one is untouched."""
+
+    exit_code = 7
+
+
+class Interrupted(MuseumError):
+    """Stopped on request; says what was saved and how to go on."""
+
+    exit_code = 130

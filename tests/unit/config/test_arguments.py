@@ -1,0 +1,293 @@
+"""Flags and config files become one RunConfig; a mistake is a ConfigError that names the place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from museum_plugin.config.arguments import POCKET_MODEL, describe, parse_command_line
+from museum_plugin.config.schema import NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+
+pytestmark = pytest.mark.usefixtures("run_folder")
+
+DATA = ["--dataset_config", "ukiyoe.toml"]
+
+
+def parse(*argv: str) -> RunConfig:
+    return parse_command_line([*DATA, *argv])
+
+
+def from_file(text: str, *argv: str) -> RunConfig:
+    Path("run.toml").write_text(text, encoding="utf-8")
+    return parse("--config_file", "run.toml", *argv)
+
+
+def test_defaults_are_those_of_the_schema(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "museum")
+
+    config = parse()
+
+    assert (config.base.path, config.training, config.network) == (POCKET_MODEL, TrainingConfig(), NetworkConfig())
+    assert config.optimizer == OptimizerConfig()
+    assert (config.output.output_dir, config.output.output_name) == (Path("output"), "last")
+    assert caplog.messages == [
+        f"no --pretrained_model_name_or_path: the embedded pocket model is used ({POCKET_MODEL})"
+    ]
+
+
+EVERY_FLAG: list[tuple[list[str], str, object]] = [
+    (["--pretrained_model_name_or_path", "base"], "base.path", Path("base")),
+    (["--mixed_precision", "bf16"], "base.mixed_precision", "bf16"),
+    (["--gradient_checkpointing"], "base.gradient_checkpointing", True),
+    (["--clip_skip", "2"], "base.clip_skip", 2),
+    (["--network_dim", "4", "--network_alpha", "2"], "network.alpha", 2.0),
+    (["--network_dim", "4"], "network.alpha", 4.0),
+    (["--network_dim", "4"], "network.rank", 4),
+    (["--optimizer_type", "Lion"], "optimizer.name", "Lion"),
+    (["--optimizer_args", "betas=0.9,0.99", "eps=1e-6"], "optimizer.arguments", {"betas": (0.9, 0.99), "eps": 1e-6}),
+    (["--learning_rate", "2e-4"], "optimizer.unet_learning_rate", 2e-4),
+    (["--unet_lr", "3e-4", "--learning_rate", "2e-4"], "optimizer.unet_learning_rate", 3e-4),
+    (["--text_encoder_lr", "1e-5"], "optimizer.text_encoder_learning_rate", 1e-5),
+    (["--lr_scheduler", "constant"], "optimizer.schedule", "constant"),
+    (["--lr_warmup_steps", "100"], "optimizer.warmup_steps", 100),
+    (["--lr_warmup_steps", "10%", "--max_train_steps", "500"], "optimizer.warmup_steps", 50),
+    (["--max_grad_norm", "0"], "optimizer.max_grad_norm", 0.0),
+    (["--min_snr_gamma", "5"], "loss.min_snr_gamma", 5.0),
+    (["--noise_offset", "0.05"], "loss.noise_offset", 0.05),
+    (["--max_train_steps", "7"], "training.steps", 7),
+    (["--gradient_accumulation_steps", "2"], "training.gradient_accumulation_steps", 2),
+    (["--seed", "42"], "training.seed", 42),
+    (["--cache_latents"], "training.cache_latents", True),
+    (["--cache_latents_to_disk"], "training.cache_latents_to_disk", True),
+    (["--vae_batch_size", "3"], "training.vae_batch_size", 3),
+    (["--sample_every_n_steps", "50"], "preview.every_n_steps", 50),
+    (["--output_dir", "out"], "output.output_dir", Path("out")),
+    (["--output_name", "mine"], "output.output_name", "mine"),
+    (["--museum", "a/mine.safetensors"], "output.museum", Path("a/mine.safetensors")),
+    (["--museum", "a/mine.safetensors"], "output.output_name", "mine"),
+    (["--keep_history", "2"], "output.keep_history", 2),
+    (["--save_every_n_steps", "9"], "output.save_every_n_steps", 9),
+    (["--logging_dir", "logs"], "output.logging_dir", Path("logs")),
+    (["--logging_dir", "logs", "--log_with", "all"], "output.log_with", "all"),
+    (["--slot_vectors", "2"], "slot.vectors", 2),
+    (["--slot_init", "own"], "slot.init", "own"),
+    (["--slot_lr", "0"], "slot.learning_rate", 0.0),
+    (["--method", "finetune"], "method.name", "finetune"),
+    (["--term_weights", "function_lock=3", "feature=0.5"], "method.weights", {"function_lock": 3.0, "feature": 0.5}),
+    (["--replay_per_style", "8"], "replay.per_style", 8),
+    (["--replay_neutral", "9"], "replay.neutral", 9),
+    (["--replay_batch_size", "3"], "replay.batch_size", 3),
+    (["--replay_sampling_steps", "5"], "replay.sampling_steps", 5),
+    (["--replay_guidance", "2.5"], "replay.guidance", 2.5),
+]
+
+
+@pytest.mark.parametrize(("argv", "field", "value"), EVERY_FLAG, ids=lambda x: x if isinstance(x, str) else None)
+def test_every_flag_reaches_its_field(argv: list[str], field: str, value: object) -> None:
+    section, name = field.split(".")
+
+    assert getattr(getattr(parse(*argv), section), name) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "owner", "name", "value"),
+    [
+        (["--train_batch_size", "3"], "dataset", "batch_size", 3),
+        (["--enable_bucket"], "dataset", "enable_bucket", True),
+        (["--min_bucket_reso", "128"], "dataset", "min_bucket_reso", 128),
+        (["--max_bucket_reso", "2048"], "dataset", "max_bucket_reso", 2048),
+        (["--bucket_reso_steps", "32"], "dataset", "bucket_reso_steps", 32),
+        (["--bucket_no_upscale"], "dataset", "bucket_no_upscale", True),
+        (["--resolution", "512"], "dataset", "resolution", (64, 64)),
+        (["--caption_extension", ".txt"], "subset", "caption_extension", ".txt"),
+        (["--caption_separator", ";"], "subset", "caption_separator", ";"),
+        (["--caption_prefix", "a"], "subset", "caption_prefix", "a"),
+        (["--caption_suffix", "b"], "subset", "caption_suffix", "b"),
+        (["--shuffle_caption"], "subset", "shuffle_caption", True),
+        (["--keep_tokens", "2"], "subset", "keep_tokens", 2),
+        (["--caption_dropout_rate", "0.1"], "subset", "caption_dropout_rate", 0.1),
+        (["--caption_tag_dropout_rate", "0.2"], "subset", "caption_tag_dropout_rate", 0.2),
+        (["--flip_aug"], "subset", "flip_aug", True),
+        (["--random_crop"], "subset", "random_crop", True),
+        (["--color_aug"], "subset", "color_aug", True),
+    ],
+)
+def test_data_flags_are_defaults_of_the_dataset_file(argv: list[str], owner: str, name: str, value: object) -> None:
+    dataset = parse(*argv).styles[0].datasets[0]
+
+    assert getattr(dataset if owner == "dataset" else dataset.subsets[0], name) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "unet", "text_encoder"),
+    [
+        ([], True, False),
+        (["--learning_rate", "1e-4"], True, False),
+        (["--text_encoder_lr", "1e-5"], True, True),
+        (["--text_encoder_lr", "1e-5", "1e-5"], True, True),
+        (["--text_encoder_lr", "0"], True, False),
+        (["--text_encoder_lr", "1e-5", "--network_train_unet_only"], True, False),
+        (["--text_encoder_lr", "1e-5", "--network_train_text_encoder_only"], False, True),
+        (["--text_encoder_lr", "1e-5", "--unet_lr", "0"], False, True),
+    ],
+)
+def test_the_text_encoder_is_trained_only_when_asked_for(argv: list[str], unet: bool, text_encoder: bool) -> None:
+    config = parse(*argv)
+
+    assert (config.network.train_unet, config.network.train_text_encoder) == (unet, text_encoder)
+    assert (config.optimizer.text_encoder_learning_rate > 0) is text_encoder
+
+
+def test_the_command_line_wins_over_later_over_earlier_files() -> None:
+    Path("a.toml").write_text("seed = 1\nclip_skip = 2\nnetwork_dim = 4\nflip_aug = true\n", encoding="utf-8")
+    Path("b.toml").write_text('seed = 2\nclip_skip = 3\nnetwork_dim = ""\n', encoding="utf-8")
+
+    config = parse("--seed", "3", "--config_file", "a.toml", "--config_file", "b", "--flip_aug", "false")
+
+    assert (config.training.seed, config.base.clip_skip, config.network.rank) == (3, 3, 4)
+    assert config.styles[0].datasets[0].subsets[0].flip_aug is False
+
+
+def test_a_config_file_is_flattened_and_converted() -> None:
+    config = from_file(
+        """\ufeff[optimizer_arguments]
+learning_rate = "1e-4"
+optimizer_args = ["weight_decay=0.1"]
+lr_warmup_steps = 100.0
+[training_arguments]
+seed = 75.0
+min_snr_gamma = 0
+sample_prompts = ["a cat", "a house"]
+network_module = "networks.lora"
+[term_weights]
+function_lock = 3
+"""
+    )
+
+    assert (config.optimizer.unet_learning_rate, config.optimizer.arguments) == (1e-4, {"weight_decay": 0.1})
+    assert (config.optimizer.warmup_steps, config.training.seed, config.loss.min_snr_gamma) == (100, 75, None)
+    assert (config.method.weights, config.preview.prompts) == ({"function_lock": 3.0}, ("a cat", "a house"))
+
+
+@pytest.mark.parametrize("value", ['"96,64"', "[96, 64]"])
+def test_resolution_has_several_spellings(value: str) -> None:
+    Path("bare.toml").write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n', encoding="utf-8")
+    Path("run.toml").write_text(f"resolution = {value}\n", encoding="utf-8")
+
+    config = parse_command_line(["--config_file", "run.toml", "--dataset_config", "bare.toml"])
+
+    assert config.styles[0].datasets[0].resolution == (96, 64)
+
+
+def test_inputs_beside_the_config_file_are_found(tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "prompts.txt").write_text("a cat\n", encoding="utf-8")
+    text = 'sample_prompts = "prompts.txt"\noutput_dir = "presets"\nmuseum = "new.safetensors"\n'
+    (tmp_path / "presets" / "run.toml").write_text(text, encoding="utf-8")
+
+    config = parse("--config_file", "presets/run.toml")
+
+    assert config.preview.prompts == ("a cat",)
+    assert (config.output.output_dir, config.output.museum) == (Path("presets"), Path("new.safetensors"))
+
+
+def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "museum")
+
+    from_file(
+        'max_train_epochs = 5\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\nnetwork_dropout = 0.1\n'
+        'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
+        'pretrained_model_name_or_path = "base"\n',
+        "--vae",
+        "vae.pt",
+    )
+
+    assert caplog.messages == [
+        "known to sd-scripts but not honoured yet: max_train_epochs, network_dropout, "
+        "network_module=lycoris.kohya (networks.lora is trained), vae",
+        "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
+        "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "styles"),
+    [
+        (["--dataset_config", "ukiyoe.toml"], [(None, None)]),
+        (["--dataset_config", "one.toml", "--trigger", "x"], [(None, None)]),
+        (["--dataset_config", "two.toml", "--style", "dots"], [(None, None)]),
+        (["--dataset_config", "ukiyoe.toml", "--museum", "m"], [("ukiyoe", "auto")]),
+        (["--dataset_config", "ukiyoe.toml", "--museum", "m", "--style", "a", "--trigger", "b"], [("a", "b")]),
+        (["--dataset_config", "one.toml", "--museum", "m"], [("ink", "nlwx")]),
+        (["--dataset_config", "one.toml", "--museum", "m", "--trigger", "auto"], [("ink", "nlwx")]),
+        (["--dataset_config", "two.toml", "--museum", "m"], [("ink", "auto"), ("dots", "auto")]),
+        (["--dataset_config", "two.toml", "--museum", "m", "--style", "dots", "--trigger", "b"], [("dots", "b")]),
+    ],
+)
+def test_styles_get_names_and_triggers(argv: list[str], styles: list[tuple[str | None, str | None]]) -> None:
+    assert [(style.name, style.trigger) for style in parse_command_line(argv).styles] == styles
+
+
+def test_a_plain_lora_says_that_style_and_trigger_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "museum")
+
+    parse_command_line(["--dataset_config", "one.toml"])
+
+    assert "without --museum a plain LoRA is trained: style and trigger are not used" in caplog.messages
+
+
+def test_a_folder_of_pictures_names_the_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dots.v1" / "10_dots").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "dots.v1")
+
+    config = parse_command_line(["--train_data_dir", ".", "--resolution", "64", "--museum", "m"])
+
+    assert [(style.name, style.trigger) for style in config.styles] == [("dots.v1", "auto")]
+
+
+def test_a_dataset_file_wins_over_a_folder(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse("--train_data_dir", "gone").styles == parse().styles
+    assert "--train_data_dir is ignored because --dataset_config is given" in caplog.messages
+
+
+def test_a_run_described_and_read_again_is_the_same(tmp_path: Path) -> None:
+    argv = [
+        "--museum",
+        "m",
+        "--trigger",
+        "b",
+        "--network_dim",
+        "4",
+        "--text_encoder_lr",
+        "1e-5",
+        "--term_weights",
+        "a=2",
+    ]
+    config = parse(*argv, "--optimizer_args", "betas=0.9,0.99", "--resolution", "96,64", "--unet_lr", "1e-4")
+
+    described = json.loads(json.dumps(describe(config)))
+    lines = [f"{name} = {json.dumps(value)}" for name, value in described.items() if not isinstance(value, dict)]
+    lines = [line for line in lines if not line.endswith("= null")]
+    tables = [name for name, value in described.items() if isinstance(value, dict)]
+    lines += [f"[{name}]\n{key} = {value}" for name in tables for key, value in described[name].items()]
+    again = from_file("\n".join(lines))
+
+    assert again == config
+    assert (described["network_dim"], described["style"], described["resolution"]) == (4, "ukiyoe", "64,64")
+
+
+def test_a_description_lists_values_that_differ() -> None:
+    assert describe(parse_command_line(["--dataset_config", "two.toml", "--museum", "m"]))["style"] == ["ink", "dots"]
+
+
+def test_help_shows_every_group_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        parse_command_line(["--help"])
+
+    text = capsys.readouterr().out
+    assert done.value.code == 0
+    assert all(f"\n{group}:\n" in text for group in ("base", "files", "dataset", "network", "style", "slot", "replay"))
+    assert f"(default: {NetworkConfig.rank})" in text
+    assert "--save_precision" not in text

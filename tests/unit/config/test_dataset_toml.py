@@ -1,0 +1,233 @@
+"""A dataset file becomes styles in order; a mistake in it names file, table and key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED, read_dataset_config, read_folder_layout
+from museum_plugin.config.schema import StyleData
+from museum_plugin.errors import ConfigError
+
+ONE = '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "img"\n'
+
+
+@pytest.fixture(autouse=True)
+def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("img", "more"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def read(text: str, **defaults: object) -> tuple[StyleData, ...]:
+    path = Path("data.toml")
+    path.write_text(text, encoding="utf-8")
+    return read_dataset_config(path, defaults)
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        read(text)
+    return str(error.value)
+
+
+def dataset(style: str, trigger: str | None = None, folder: str = "img") -> str:
+    lines = ["[[datasets]]", "resolution = 64", f'style = "{style}"']
+    lines += [f'trigger = "{trigger}"'] if trigger else []
+    return "\n".join([*lines, "[[datasets.subsets]]", f'image_dir = "{folder}"\n'])
+
+
+COMMUNITY = """[general]
+shuffle_caption = true
+caption_extension = 'txt'
+keep_tokens = 1
+num_repeats = 2
+enable_bucket = true
+caption_dropout_every_n_epochs = 0
+[[datasets]]
+resolution = [768, 512]
+keep_tokens = 3
+  [[datasets.subsets]]
+  image_dir = 'img'
+  class_tokens = 'ink drawing'
+  keep_tokens = 5
+  shuffle_caption = false
+  [[datasets.subsets]]
+  image_dir = 'more'
+  is_reg = true
+"""
+
+
+def test_a_community_file_is_read() -> None:
+    (style,) = read(COMMUNITY, keep_tokens=9, batch_size=4, flip_aug=True, enable_bucket=False)
+    (data,) = style.datasets
+    first, second = data.subsets
+
+    assert (style.name, style.trigger) == (None, None)
+    assert (data.resolution, data.batch_size, data.enable_bucket) == ((768, 512), 4, True)
+    assert (first.image_dir, first.class_tokens, first.num_repeats) == (Path("img"), "ink drawing", 2)
+    assert (first.caption_extension, first.flip_aug, second.is_reg) == (".txt", True, True)
+    assert (first.keep_tokens, second.keep_tokens) == (5, 3)
+    assert (first.shuffle_caption, second.shuffle_caption) == (False, True)
+
+
+@pytest.mark.parametrize("level", ["flags", "general", "dataset", "subset"])
+def test_the_nearest_level_wins(level: str) -> None:
+    levels = ["flags", "general", "dataset", "subset"]
+    said = {name: i for i, name in enumerate(levels) if i <= levels.index(level)}
+    lines = {name: f"keep_tokens = {i}" if name in said else "" for i, name in enumerate(levels)}
+    text = f"""[general]\n{lines["general"]}\n[[datasets]]\nresolution = 64\n{lines["dataset"]}
+[[datasets.subsets]]\nimage_dir = "img"\n{lines["subset"]}\n"""
+
+    (style,) = read(text, keep_tokens=0)
+
+    assert style.datasets[0].subsets[0].keep_tokens == levels.index(level)
+
+
+def test_json_with_null_and_toml_agree() -> None:
+    table = {"general": None, "datasets": [{"resolution": "64", "subsets": [{"image_dir": "img", "is_reg": None}]}]}
+    del table["general"]
+    Path("data.json").write_text(json.dumps(table), encoding="utf-8")
+
+    assert read_dataset_config(Path("data.json"), {}) == read(ONE)
+
+
+def test_an_empty_general_and_inline_subsets_are_read() -> None:
+    (style,) = read('\ufeffgeneral = {}\n[[datasets]]\nresolution = 64\nsubsets = [{ image_dir = "img" }]\n')
+
+    assert style.datasets[0].subsets[0].image_dir == Path("img")
+
+
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {"style", "trigger"}))
+def test_every_honoured_key_reaches_the_schema(key: str) -> None:
+    values = {
+        "resolution": ("[128, 96]", (128, 96)),
+        "image_dir": ('"more"', Path("more")),
+        "caption_extension": ('".cap"', ".cap"),
+        "bucket_reso_steps": ("8", 8),
+    }
+    default = {"to_bool": ("true", True), "to_int": ("300", 300), "to_float": ("0.5", 0.5), "to_text": ('"x"', "x")}
+    text, value = values.get(key) or default[KEYS[key].convert.__name__]
+    lines = {"resolution": "resolution = 64", "image_dir": 'image_dir = "img"', key: f"{key} = {text}"}
+    in_subset = [line for name, line in lines.items() if "S" in KEYS[name].levels]
+    in_dataset = [line for name, line in lines.items() if "S" not in KEYS[name].levels]
+
+    (style,) = read("\n".join(["[[datasets]]", *in_dataset, "[[datasets.subsets]]", *in_subset]))
+
+    owner = style.datasets[0].subsets[0] if "S" in KEYS[key].levels else style.datasets[0]
+    assert getattr(owner, key) == value
+
+
+def test_styles_keep_their_order_and_gather_their_datasets() -> None:
+    styles = read(dataset("ink", "nlwx") + dataset("ink", folder="more") + dataset("dots", "bsgo") + dataset("ink"))
+
+    assert [(s.name, s.trigger, len(s.datasets)) for s in styles] == [("ink", "nlwx", 3), ("dots", "bsgo", 1)]
+    assert [d.subsets[0].image_dir for d in styles[0].datasets] == [Path("img"), Path("more"), Path("img")]
+
+
+def test_subsets_of_different_styles_split_their_dataset() -> None:
+    text = dataset("ink", "nlwx") + '[[datasets.subsets]]\nimage_dir = "more"\nstyle = "dots"\ntrigger = "bsgo"\n'
+
+    styles = read(text)
+
+    assert [(s.name, s.trigger) for s in styles] == [("ink", "nlwx"), ("dots", "bsgo")]
+    assert [s.datasets[0].subsets[0].image_dir for s in styles] == [Path("img"), Path("more")]
+    assert styles[0].datasets[0].resolution == styles[1].datasets[0].resolution == (64, 64)
+
+
+def test_several_styles_may_all_take_the_next_free_word() -> None:
+    assert [style.trigger for style in read(dataset("ink", "AUTO") + dataset("dots", "auto"))] == ["auto", "auto"]
+
+
+SUBSET = "data.toml: datasets[0].subsets[0]: "
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ONE + "num_repeat = 2", SUBSET + "'num_repeat' is unknown; did you mean \"num_repeats\"?"),
+        (ONE + "zzz = 2", SUBSET + "'zzz' is unknown"),
+        (ONE + "resolution = 64", SUBSET + "'resolution' does not belong here; put it in [general] or [[datasets]]"),
+        ("[general]\nstyle = 'a'\n" + ONE, "data.toml: general: 'style' does not belong here; put it in [[datasets]] "
+         "or [[datasets.subsets]]"),
+        ("[generals]\n" + ONE, "data.toml: 'generals' is unknown at the top, allowed: general, datasets; "
+         'did you mean "general"?'),
+        (ONE + "flip_aug = 'yes'", SUBSET + "flip_aug: found 'yes', allowed: true, false"),
+        (ONE + "enable_wildcard = 3", SUBSET + "enable_wildcard: found 3, allowed: true, false"),
+        (ONE + "num_repeats = 0", SUBSET + "num_repeats: found 0, must be 1 or more"),
+        (ONE + "keep_tokens = -1", SUBSET + "keep_tokens: found -1, must be 0 or more"),
+        (ONE + "style = ' '", SUBSET + "style: found ' ', allowed: a name that is not empty"),
+        (ONE.replace("img", "gone"), SUBSET + 'image_dir: no folder "gone" (looked in the current folder and in .)'),
+        (ONE.replace("img", ""), SUBSET + "image_dir: found '', allowed: a path"),
+        (ONE.replace('image_dir = "img"', ""), SUBSET + "image_dir is missing; name the folder of the pictures"),
+        (ONE.replace("resolution = 64", ""), "data.toml: datasets[0]: resolution is missing; add for example "
+         "resolution = 512, or give --resolution"),
+        (ONE.replace("64", "4"), "data.toml: datasets[0]: resolution: found (4, 4), must be at least 8 pixels"),
+        (ONE.replace("64", "64\nmin_bucket_reso = 2048"), "data.toml: datasets[0]: min_bucket_reso: found 2048, "
+         "must lie between 1 and max_bucket_reso (1024)"),
+        ("[general]\n", "data.toml: datasets is empty; at least one [[datasets]] is needed"),
+        ("[[datasets]]\n", "data.toml: datasets[0].subsets is empty; at least one [[datasets.subsets]] with an "
+         "image_dir is needed"),
+        ("datasets = 3", "data.toml: datasets: found 3, allowed: [[datasets]] tables"),
+        ("datasets = [3]", "data.toml: datasets[0]: found 3, allowed: a table"),
+        (dataset("ink") + ONE, "data.toml: style is missing in some datasets while others name 'ink'"),
+        (dataset("ink", "NLWX") + dataset("dots", "nlwx"), "data.toml: trigger 'nlwx' is used by two styles, "
+         "'ink' and 'dots'"),
+        (dataset("ink", "nlwx") + dataset("ink", "bsgo"), "data.toml: datasets[1].subsets[0]: trigger: found 'bsgo', "
+         "but style 'ink' already has 'nlwx'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_exactly(text: str, message: str) -> None:
+    assert refusal(text) == message
+
+
+def test_what_is_not_honoured_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    read(ONE + 'metadata_file = "m.json"\nenable_wildcard = true\ntoken_warmup_min = 1\ncache_info = false\n')
+
+    assert caplog.messages == ["data.toml: known to sd-scripts but not honoured yet: enable_wildcard, metadata_file"]
+
+
+def test_no_key_is_both_honoured_and_not() -> None:
+    assert not set(KEYS) & set(NOT_HONOURED)
+
+
+def test_pictures_beside_the_file_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data.toml").write_text(ONE, encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    (style,) = read_dataset_config(tmp_path / "data.toml", {})
+
+    assert style.datasets[0].subsets[0].image_dir == tmp_path / "img"
+
+
+def test_another_kind_of_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'^--dataset_config: found "data.yaml", allowed: a .toml or .json file$'):
+        read_dataset_config(Path("data.yaml"), {})
+
+
+def test_a_folder_of_counted_folders_is_one_style(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("10_ink style", "2_dots", "notes"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+
+    (style,) = read_folder_layout(Path("train"), {"resolution": (64, 64), "flip_aug": True})
+
+    found = [(s.image_dir.name, s.num_repeats, s.class_tokens, s.flip_aug) for s in style.datasets[0].subsets]
+    assert found == [("10_ink style", 10, "ink style", True), ("2_dots", 2, "dots", True)]
+    assert "left out: notes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("gone", '--train_data_dir: no folder "gone"'),
+        ("img", "--train_data_dir img: no folder named <repeats>_<class tokens>, such as 10_ink style"),
+    ],
+)
+def test_a_folder_without_counted_folders_is_refused(folder: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        read_folder_layout(Path(folder), {"resolution": (64, 64)})
+
+    assert str(error.value) == message
