@@ -1,0 +1,183 @@
+"""How far the shared LoRA's weight update has turned or moved, computed on its low-rank factors alone.
+
+No out x in matrix is ever formed: for D = U V, <U1 V1, U2 V2> = tr((U1^T U2)(V2 V1^T)) costs r^2 (out + in).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from museum_plugin.losses.denoising import in_working_precision
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """One module's weight update, delta_weight = scale * up @ down.
+
+    Raises:
+        ValueError: the factors are not two matrices that can be multiplied.
+    """
+
+    up: Tensor
+    """(out, rank); a convolution's factors are flattened by the caller."""
+    down: Tensor
+    """(rank, in)"""
+    scale: float
+    """alpha / rank."""
+
+    def __post_init__(self) -> None:
+        if self.up.ndim != 2 or self.down.ndim != 2 or self.up.shape[1] != self.down.shape[0]:
+            raise ValueError(
+                f"a low-rank update needs up (out, rank) and down (rank, in), "
+                f"found {tuple(self.up.shape)} and {tuple(self.down.shape)}"
+            )
+
+    def detach(self) -> LowRank:
+        """The same update, cut off from the graph."""
+        return LowRank(self.up.detach(), self.down.detach(), self.scale)
+
+
+def inner_product(a: LowRank, b: LowRank) -> Tensor:
+    """Frobenius inner product of two updates, <delta_a, delta_b>.
+
+        scale_a scale_b tr((up_a^T up_b)(down_b down_a^T))
+
+    Source: ours (identity of the trace). Symmetric; gradients reach both.
+
+    Args:
+        a: update of a module with weight (out, in).
+        b: update of the same shape; its rank may differ.
+    Returns:
+        Scalar; float32, or float64 if an input is.
+    Raises:
+        ValueError: the updates do not have one shape.
+    """
+    _require_one_shape(a, b)
+    up_a, down_a, up_b, down_b = in_working_precision(a.up, a.down, b.up, b.down)
+    with torch.autocast(up_a.device.type, enabled=False):  # autocast would do the products in half precision
+        return ((up_a.T @ up_b) * (down_a @ down_b.T)).sum() * (a.scale * b.scale)
+
+
+def weight_cosine_penalty(now: Sequence[LowRank], previous: Sequence[LowRank]) -> Tensor:
+    """How far the direction of the update has turned since the previous museum.
+
+        mean_m (1 - cos(delta_m, delta_previous_m))
+
+    Source: MuseumMaker, arXiv:2404.16612, weight part of the dual regularization, as we read it. Ours: the mean over
+    modules, not the sum, so that a weight means the same for a small and a large model; and a module whose update is
+    zero now or was zero before has no direction, so it counts as unturned: 0, with zero gradient.
+
+    Args:
+        now: the student's update of each module.
+        previous: the previous museum's, same modules in the same order; never receives a gradient.
+    Returns:
+        Scalar in 0..2 up to rounding; float32, or float64 if an input is.
+    Raises:
+        ValueError: there are no modules, their numbers differ, or the shapes of a pair differ.
+    """
+    _require_pairs(now, previous)
+    return torch.stack([_one_minus_cosine(a, b.detach()) for a, b in zip(now, previous, strict=True)]).mean()
+
+
+def input_weighted_change(now: LowRank, previous: LowRank, second_moment: Tensor) -> Tensor:
+    """Expected squared change of a module's output, E ||D x||^2, over inputs x with E[x x^T] = C.
+
+        tr(D C D^T) = tr((U^T U)(V C V^T)),  D = delta_now - delta_previous = U V
+        U = [up - up', up'],  V = [down; down - down']   (scales within the ups, primes: previous)
+
+    Source: ours. Of the ways to write D with twice the rank, this one does not subtract large numbers when D is small,
+    and is exactly zero for equal factors. Factors of unequal rank are filled up with zeros at the end, where a new
+    style's block is added.
+
+    Args:
+        now: the student's update of a module with weight (out, in).
+        previous: the previous museum's; its rank may differ; never receives a gradient.
+        second_moment: (in, in) C = E[x x^T] of the module's inputs, in their units squared; never receives a gradient.
+    Returns:
+        Scalar >= 0 up to rounding, in output units squared, summed over outputs; float32, or float64 if an input is.
+    Raises:
+        ValueError: shapes do not agree.
+    """
+    _require_one_shape(now, previous)
+    if second_moment.shape != (now.down.shape[1],) * 2:
+        raise ValueError(
+            f"second_moment must be (in, in) with in = {now.down.shape[1]}, found {tuple(second_moment.shape)}"
+        )
+    up, down, up_before, down_before, moment = in_working_precision(
+        now.up, now.down, previous.up.detach(), previous.down.detach(), second_moment.detach()
+    )
+    rank = max(up.shape[1], up_before.shape[1])
+    up, up_before = (pad(x * s, (0, rank - x.shape[1])) for x, s in ((up, now.scale), (up_before, previous.scale)))
+    down, down_before = (pad(x, (0, 0, 0, rank - x.shape[0])) for x in (down, down_before))
+    left = torch.cat([up - up_before, up_before], 1)
+    right = torch.cat([down, down - down_before], 0)
+    with torch.autocast(left.device.type, enabled=False):  # as in inner_product
+        return ((left.T @ left) * (right @ moment @ right.T)).sum()
+
+
+def feature_lock_penalty(
+    now: Sequence[LowRank],
+    previous: Sequence[LowRank],
+    second_moments: Sequence[Tensor],
+    reference_energies: Sequence[float],
+) -> Tensor:
+    """Expected relative change of the modules' outputs on the inputs that old prompts give them.
+
+        mean_m tr(D_m C_m D_m^T) / energy_m
+
+    Source: ours. Relative, so that modules with large and small outputs weigh alike; the mean over modules, so that a
+    weight means the same for a small and a large model.
+
+    Args:
+        now: the student's update of each module.
+        previous: the previous museum's, same modules in the same order; never receives a gradient.
+        second_moments: (in, in) of each module, E[x x^T]; never receives a gradient.
+        reference_energies: E ||W x||^2 of each frozen module over the same inputs, > 0, output units squared.
+    Returns:
+        Scalar >= 0 up to rounding, without unit; float32, or float64 if an input is.
+    Raises:
+        ValueError: there are no modules, their numbers differ, shapes do not agree, or an energy is not finite and > 0.
+    """
+    _require_pairs(now, previous)
+    if len(second_moments) != len(now) or len(reference_energies) != len(now):
+        raise ValueError(
+            f"{len(now)} modules need as many second moments and reference energies, "
+            f"found {len(second_moments)} and {len(reference_energies)}"
+        )
+    for index, energy in enumerate(reference_energies):
+        if not 0 < energy < math.inf:
+            raise ValueError(f"reference energy of module {index} must be finite and greater than 0, found {energy}")
+    modules = zip(now, previous, second_moments, reference_energies, strict=True)
+    return torch.stack([input_weighted_change(a, b, c) / energy for a, b, c, energy in modules]).mean()
+
+
+def _one_minus_cosine(a: LowRank, b: LowRank) -> Tensor:
+    square_a, square_b = inner_product(a, a), inner_product(b, b)
+    has_direction = (square_a > _rounding_of_square(a)) & (square_b > _rounding_of_square(b))
+    # 1 stands in before the root: where() alone would still send an infinite gradient through the root of 0
+    norm_a, norm_b = (torch.where(has_direction, square, 1).sqrt() for square in (square_a, square_b))
+    turned = 1 - inner_product(a, b) / norm_a / norm_b
+    return torch.where(has_direction, turned, 0)
+
+
+def _rounding_of_square(a: LowRank) -> Tensor:
+    """Below this <a, a> is rounding error: the factors are not zero, but their product is."""
+    up, down = in_working_precision(a.up.detach(), a.down.detach())
+    return torch.finfo(up.dtype).eps * a.scale**2 * up.square().sum() * down.square().sum()
+
+
+def _require_one_shape(a: LowRank, b: LowRank) -> None:
+    shapes = [(x.up.shape[0], x.down.shape[1]) for x in (a, b)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"two updates must have one shape (out, in), found {shapes[0]} and {shapes[1]}")
+
+
+def _require_pairs(now: Sequence[LowRank], previous: Sequence[LowRank]) -> None:
+    if len(now) != len(previous) or len(now) == 0:
+        raise ValueError(f"one update before and one now for each module, found {len(previous)} and {len(now)}")

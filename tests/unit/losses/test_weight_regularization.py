@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from museum_plugin.losses.weight_regularization import (
+    LowRank,
+    feature_lock_penalty,
+    inner_product,
+    input_weighted_change,
+    weight_cosine_penalty,
+)
+
+SHAPES = [(5, 7, 2, 2), (6, 3, 4, 1), (3, 8, 1, 3), (1, 1, 1, 1)]  # out, in, rank of one, rank of the other
+
+
+def low_rank(out: int, inner: int, rank: int, *, seed: int = 0, scale: float = 0.5, dtype=torch.float64) -> LowRank:
+    rng = torch.Generator().manual_seed(seed)
+    up, down = torch.randn(out, rank, generator=rng), torch.randn(rank, inner, generator=rng)
+    return LowRank(up.to(dtype), down.to(dtype), scale)
+
+
+def delta(update: LowRank) -> torch.Tensor:
+    return update.scale * update.up.double() @ update.down.double()
+
+
+def moment(inner: int, seed: int = 9) -> torch.Tensor:
+    x = torch.randn(50, inner, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return x.T @ x / 50
+
+
+def trainable(update: LowRank) -> LowRank:
+    return LowRank(update.up.clone().requires_grad_(), update.down.clone().requires_grad_(), update.scale)
+
+
+def row(*values: float, scale: float = 1.0) -> LowRank:
+    """The update whose delta_weight is scale * values, one row."""
+    return LowRank(torch.ones(1, 1), torch.tensor([values]), scale)
+
+
+ONE, ZERO = torch.eye(2), row(0.0, 0.0)
+
+
+# every penalty of one module, as a function of (now, previous)
+PENALTIES = {
+    "cosine": lambda now, previous: weight_cosine_penalty([now], [previous]),
+    "change": lambda now, previous: input_weighted_change(now, previous, moment(now.down.shape[1])),
+    "lock": lambda now, previous: feature_lock_penalty([now], [previous], [moment(now.down.shape[1])], [2.0]),
+}
+every_penalty = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+
+
+@pytest.mark.parametrize(
+    ("up", "down"), [((3, 2), (3, 4)), ((3,), (3, 4)), ((3, 2), (2,)), ((3, 2, 1, 1), (2, 4)), ((3, 2), (2, 4, 1, 1))]
+)
+def test_factors_that_cannot_be_multiplied_are_refused(up, down) -> None:
+    with pytest.raises(ValueError, match="low-rank update needs"):
+        LowRank(torch.zeros(up), torch.zeros(down), 1.0)
+
+
+def test_inner_product_by_hand() -> None:
+    assert inner_product(row(1.0, 2.0, scale=2.0), row(3.0, -1.0, scale=5.0)).item() == 10.0  # 2 * 5 * (3 - 2)
+
+
+@pytest.mark.parametrize(("out", "inner", "rank_a", "rank_b"), SHAPES)
+def test_inner_product_agrees_with_the_formed_updates_and_is_symmetric(out, inner, rank_a, rank_b) -> None:
+    a, b = low_rank(out, inner, rank_a), low_rank(out, inner, rank_b, seed=1, scale=3.0)
+    torch.testing.assert_close(inner_product(a, b), (delta(a) * delta(b)).sum())
+    torch.testing.assert_close(inner_product(a, b), inner_product(b, a))
+
+
+def test_inner_product_gradients_reach_both() -> None:
+    a, b = trainable(low_rank(4, 3, 2)), trainable(low_rank(4, 3, 2, seed=1))
+    inner_product(a, b).backward()
+    torch.testing.assert_close(a.up.grad, a.scale * (delta(b) @ a.down.T).detach())
+    torch.testing.assert_close(b.down.grad, b.scale * (b.up.T @ delta(a)).detach())
+
+
+def test_cosine_penalty_by_hand_is_a_mean_over_modules() -> None:
+    turned = row(3.0, 4.0), row(4.0, 3.0)  # cos = 24 / 25
+    opposite = row(1.0, 0.0), row(-2.0, 0.0)
+    assert weight_cosine_penalty([turned[0]], [turned[1]]).item() == pytest.approx(0.04)
+    assert weight_cosine_penalty([opposite[0]], [opposite[1]]).item() == pytest.approx(2.0)
+    both = weight_cosine_penalty([turned[0], opposite[0]], [turned[1], opposite[1]])
+    assert both.item() == pytest.approx((0.04 + 2.0) / 2)
+
+
+@pytest.mark.parametrize(("out", "inner", "rank_a", "rank_b"), SHAPES)
+def test_cosine_penalty_agrees_with_the_formed_updates(out, inner, rank_a, rank_b) -> None:
+    a, b = low_rank(out, inner, rank_a), low_rank(out, inner, rank_b, seed=1, scale=3.0)
+    cosine = torch.cosine_similarity(delta(a).flatten(), delta(b).flatten(), 0)
+    torch.testing.assert_close(weight_cosine_penalty([a], [b]), 1 - cosine)
+
+
+def test_cosine_penalty_sees_the_direction_and_not_the_length() -> None:
+    a, b = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1)
+    longer = LowRank(7 * a.up, a.down, a.scale)
+    torch.testing.assert_close(weight_cosine_penalty([longer], [b]), weight_cosine_penalty([a], [b]))
+    flipped = weight_cosine_penalty([LowRank(a.up, a.down, -a.scale)], [b])
+    torch.testing.assert_close(flipped, 2 - weight_cosine_penalty([a], [b]))
+
+
+def nothing_in_sum(dtype: torch.dtype) -> LowRank:
+    """An update of zero whose factors are not: its squared norm is rounding error, often below zero."""
+    half = low_rank(6, 5, 3, dtype=dtype)
+    return LowRank(torch.cat([half.up, -half.up / 3], 1), torch.cat([half.down, 3 * half.down]), 0.5)
+
+
+ZEROS = {
+    "up": LowRank(torch.zeros(6, 2), torch.ones(2, 5), 1.0),
+    "down": LowRank(torch.ones(6, 2), torch.zeros(2, 5), 1.0),
+    "scale": LowRank(torch.ones(6, 2), torch.ones(2, 5), 0.0),
+    "product": nothing_in_sum(torch.float32),
+}
+
+
+@pytest.mark.parametrize("zero", ZEROS.values(), ids=ZEROS)
+@pytest.mark.parametrize("side", ["now", "previous", "both"])
+def test_cosine_penalty_of_an_update_without_direction_is_zero_with_finite_gradients(zero, side) -> None:
+    update = trainable(low_rank(6, 5, 2, dtype=torch.float32))
+    now = trainable(zero) if side in ("now", "both") else update
+    previous = zero if side in ("previous", "both") else low_rank(6, 5, 2, seed=1, dtype=torch.float32)
+    penalty = weight_cosine_penalty([now], [previous])
+    penalty.backward()
+    assert penalty.item() == 0
+    assert not now.up.grad.any()
+    assert not now.down.grad.any()
+
+
+def test_a_module_without_direction_counts_in_the_mean_and_spares_the_others() -> None:
+    now, zero = trainable(row(1.0, 0.0)), trainable(ZERO)
+    penalty = weight_cosine_penalty([now, zero], [row(1.0, 1.0), row(1.0, 1.0)])
+    penalty.backward()
+    assert penalty.item() == pytest.approx((1 - math.sqrt(0.5)) / 2)
+    assert now.down.grad.isfinite().all()
+    assert now.down.grad[0, 1] < 0
+
+
+@pytest.mark.parametrize(("values", "scale"), [(1e-9, 1.0), (1.0, 1e-6)])
+def test_a_very_small_update_still_has_a_direction(values, scale) -> None:
+    now, previous = row(values, values, scale=scale), row(values, 0.0, scale=scale)
+    assert weight_cosine_penalty([now], [previous]).item() == pytest.approx(1 - math.sqrt(0.5), rel=1e-4)
+
+
+def test_input_weighted_change_by_hand() -> None:
+    second_moment = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
+    change = input_weighted_change(row(1.0, 1.0, scale=2.0), row(1.0, 4.0, scale=0.5), second_moment)
+    assert change.item() == pytest.approx(1.5**2 * 2.0)  # D = (2, 2) - (0.5, 2) = (1.5, 0)
+
+
+@pytest.mark.parametrize(("out", "inner", "rank_a", "rank_b"), SHAPES)
+def test_input_weighted_change_agrees_with_the_formed_updates_and_is_symmetric(out, inner, rank_a, rank_b) -> None:
+    now, previous, c = low_rank(out, inner, rank_a), low_rank(out, inner, rank_b, seed=1, scale=3.0), moment(inner)
+    d = delta(now) - delta(previous)
+    torch.testing.assert_close(input_weighted_change(now, previous, c), torch.trace(d @ c @ d.T))
+    torch.testing.assert_close(input_weighted_change(previous, now, c), torch.trace(d @ c @ d.T))
+
+
+def test_input_weighted_change_is_the_mean_squared_change_of_outputs() -> None:
+    now, previous = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1)
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    change = x @ (delta(now) - delta(previous)).T
+    expected = change.square().sum(1).mean()
+    torch.testing.assert_close(input_weighted_change(now, previous, x.T @ x / 20), expected)
+
+
+def test_input_weighted_change_keeps_its_precision_when_little_has_changed() -> None:
+    previous = low_rank(8, 9, 3, dtype=torch.float32)
+    now = LowRank(previous.up + 1e-4 * low_rank(8, 9, 3, seed=1).up.float(), previous.down, previous.scale)
+    d, c = delta(now) - delta(previous), moment(9)
+    change = input_weighted_change(now, previous, c.float())
+    torch.testing.assert_close(change.double(), torch.trace(d @ c @ d.T), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("blocks", ["now", "previous"])
+def test_a_block_added_at_the_end_changes_outputs_by_that_block_alone(blocks) -> None:
+    old, new, c = low_rank(4, 3, 2, dtype=torch.float32), low_rank(4, 3, 1, seed=1, dtype=torch.float32), moment(3)
+    grown = LowRank(torch.cat([old.up, new.up], 1), torch.cat([old.down, new.down]), old.scale)
+    pair = (grown, old) if blocks == "now" else (old, grown)
+    expected = torch.trace(delta(new) @ c @ delta(new).T).float()
+    torch.testing.assert_close(input_weighted_change(*pair, c.float()), expected)
+
+
+def test_what_no_input_reaches_does_not_count() -> None:
+    second_moment = torch.diag(torch.tensor([1.0, 0.0]))
+    assert input_weighted_change(row(2.0, 5.0), row(2.0, -9.0), second_moment).item() == 0
+
+
+def test_change_and_lock_are_quadratic_in_the_change() -> None:
+    now, nothing, c = low_rank(4, 3, 2), LowRank(torch.zeros(4, 1), torch.zeros(1, 3), 1.0), moment(3)
+    doubled = LowRank(now.up, now.down, 2 * now.scale)
+    torch.testing.assert_close(input_weighted_change(doubled, nothing, c), 4 * input_weighted_change(now, nothing, c))
+
+
+def test_feature_lock_by_hand_is_a_mean_of_relative_changes() -> None:
+    now, previous = [row(3.0, 0.0), row(0.0, 1.0)], [row(1.0, 0.0), row(0.0, 2.0)]
+    moments = [2 * ONE, 3 * ONE]
+    penalty = feature_lock_penalty(now, previous, moments, [4.0, 6.0])
+    assert penalty.item() == pytest.approx((4 * 2 / 4 + 1 * 3 / 6) / 2)
+
+
+def test_feature_lock_does_not_depend_on_the_units_of_a_module() -> None:
+    now, previous, c = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1), moment(3)
+    larger = feature_lock_penalty([now], [previous], [100 * c], [200.0])
+    torch.testing.assert_close(feature_lock_penalty([now], [previous], [c], [2.0]), larger)
+
+
+@every_penalty
+def test_penalties_are_zero_at_equality_and_positive_elsewhere(penalty) -> None:
+    a, b = low_rank(5, 4, 2, dtype=torch.float32), low_rank(5, 4, 2, seed=1, dtype=torch.float32)
+    assert penalty(a, a).item() == pytest.approx(0, abs=1e-6)
+    assert penalty(a, b).item() > 0.1
+
+
+@every_penalty
+def test_penalties_do_not_depend_on_how_an_update_is_factored(penalty) -> None:
+    a, b = low_rank(5, 4, 2), low_rank(5, 4, 2, seed=1)
+    mix = torch.tensor([[2.0, 1.0], [0.5, 3.0]], dtype=torch.float64)
+    refactored = LowRank(a.up @ mix, torch.linalg.solve(mix, a.down) * a.scale, 1.0)
+    torch.testing.assert_close(penalty(refactored, b), penalty(a, b))
+    assert penalty(refactored, a).item() == pytest.approx(0, abs=1e-12)
+
+
+@every_penalty
+def test_penalties_are_deterministic_and_float64_stays(penalty) -> None:
+    a, b = low_rank(5, 4, 2), low_rank(5, 4, 2, seed=1)
+    assert penalty(a, b).dtype == torch.float64
+    assert penalty(a, b).shape == ()
+    assert torch.equal(penalty(a, b), penalty(a, b))
+
+
+@every_penalty
+def test_gradient_is_that_of_finite_differences_and_never_reaches_the_teacher(penalty) -> None:
+    a, b = trainable(low_rank(5, 4, 2)), trainable(low_rank(5, 4, 2, seed=1))
+    assert torch.autograd.gradcheck(lambda up, down: penalty(LowRank(up, down, 0.5), b.detach()), (a.up, a.down))
+    penalty(a, b).backward()
+    assert a.up.grad.norm() > 0
+    assert a.down.grad.norm() > 0
+    assert b.up.grad is None
+    assert b.down.grad is None
+
+
+def test_gradient_never_reaches_the_second_moment() -> None:
+    c = ONE.clone().requires_grad_()
+    now = trainable(row(1.0, 2.0))
+    input_weighted_change(now, row(2.0, 1.0), c).backward()
+    assert now.down.grad.norm() > 0
+    assert c.grad is None
+
+
+@every_penalty
+def test_learns_to_come_back(penalty) -> None:
+    a, b = trainable(low_rank(5, 4, 2)), low_rank(5, 4, 2, seed=1)
+    optimizer = torch.optim.Adam([a.up, a.down], lr=0.1)
+    first = penalty(a, b).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        penalty(a, b).backward()
+        optimizer.step()
+    assert penalty(a, b).item() < 0.1 * first
+
+
+WITH_MOMENT = {
+    "inner": lambda a, b, c: inner_product(a, b),
+    "cosine": lambda a, b, c: weight_cosine_penalty([a], [b]),
+    "change": input_weighted_change,
+    "lock": lambda a, b, c: feature_lock_penalty([a], [b], [c], [2.0]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("function", WITH_MOMENT.values(), ids=WITH_MOMENT)
+def test_half_precision_is_computed_in_float32(function, dtype) -> None:
+    a, b = (low_rank(64, 48, 2, seed=seed, dtype=dtype) for seed in (0, 1))
+    a, b = (LowRank(100 * x.up, 100 * x.down, x.scale) for x in (a, b))  # products leave the range of float16
+    c = moment(48).to(dtype)
+    value = function(a, b, c)
+    wide = (LowRank(x.up.float(), x.down.float(), x.scale) for x in (a, b))
+    assert value.dtype == torch.float32
+    assert value.isfinite()
+    assert torch.equal(value, function(*wide, c.float()))
+
+
+@pytest.mark.parametrize("function", [inner_product, lambda a, b: input_weighted_change(a, b, moment(48).float())])
+def test_autocast_does_not_lower_the_precision(function) -> None:
+    a, b = (low_rank(64, 48, 4, seed=seed, dtype=torch.float32) for seed in (0, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = function(a, b)
+    assert torch.equal(value, function(a, b))
+
+
+def test_updates_of_unequal_shape_are_refused() -> None:
+    for other in (low_rank(5, 3, 2), low_rank(4, 2, 2)):
+        with pytest.raises(ValueError, match="one shape"):
+            inner_product(low_rank(4, 3, 2), other)
+        with pytest.raises(ValueError, match="one shape"):
+            input_weighted_change(low_rank(4, 3, 2), other, moment(3))
+        with pytest.raises(ValueError, match="one shape"):
+            weight_cosine_penalty([low_rank(4, 3, 2)], [other])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 2), (3,), (1, 3, 3)])
+def test_a_second_moment_that_is_not_in_by_in_is_refused(shape) -> None:
+    with pytest.raises(ValueError, match="second_moment"):
+        input_weighted_change(low_rank(4, 3, 2), low_rank(4, 3, 2), torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("now", "previous"), [(0, 0), (1, 2), (2, 1)])
+def test_modules_that_do_not_pair_up_are_refused(now, previous) -> None:
+    one = row(1.0, 0.0)
+    with pytest.raises(ValueError, match="one update before and one now"):
+        weight_cosine_penalty([one] * now, [one] * previous)
+    with pytest.raises(ValueError, match="one update before and one now"):
+        feature_lock_penalty([one] * now, [one] * previous, [ONE] * now, [1.0] * now)
+
+
+@pytest.mark.parametrize(
+    ("moments", "energies", "names"),
+    [
+        ([], [1.0], "as many"),
+        ([ONE], [], "as many"),
+        ([ONE], [0.0], "energy of module 0"),
+        ([ONE], [math.inf], "energy of module 0"),
+        ([ONE], [math.nan], "energy of module 0"),
+    ],
+)
+def test_feature_lock_refuses_moments_and_energies(moments, energies, names) -> None:
+    with pytest.raises(ValueError, match=names):
+        feature_lock_penalty([row(1.0, 0.0)], [row(1.0, 0.0)], moments, energies)
