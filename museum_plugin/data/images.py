@@ -1,0 +1,201 @@
+"""Find, open and measure pictures; pixels to tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from museum_plugin.config.checks import did_you_mean
+from museum_plugin.errors import DataError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""Lower case; matched in any case."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the stored pixels upright."""
+_SIDEWAYS = (5, 6, 7, 8)
+_PNG_ORIENTATION_MARKS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
+_FORMAT_ERRORS = (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+"""What Pillow raises, besides OSError, on damaged files."""
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class ColorShift:
+    """A small change of colour (`color_aug`)."""
+
+    hue: float = 0.0
+    """Degrees on the colour wheel."""
+    gamma: float = 1.0
+    """Exponent on brightness in [0, 1]; above 1 is darker."""
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures that lie directly in a folder, sorted by name; hidden files are left out.
+
+    Raises:
+        DataError: the folder is missing, is no folder, or may not be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.is_dir()]
+    except FileNotFoundError:
+        raise DataError(f"image_dir: there is no folder {folder}{_nearest_folder(folder)}") from None
+    except NotADirectoryError:
+        raise DataError(f"image_dir: {folder} is a file; give the folder that holds the pictures") from None
+    except OSError as error:
+        raise DataError(
+            f"image_dir: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
+        ) from None
+    found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
+    return [folder / name for name in found]
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture as RGB, turned upright by its EXIF orientation, transparency laid on white.
+
+    Raises:
+        DataError: the file is missing, damaged or not a picture.
+    """
+    with _naming(path), Image.open(path) as file:
+        file.load()
+        turn = _TURNS.get(_orientation(file, path))
+        return _rgb_on_white(file if turn is None else file.transpose(turn))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels that `open_picture` will give, read without decoding where the format allows it.
+
+    Raises:
+        DataError: the file is missing or not a picture.
+    """
+    with _naming(path), Image.open(path) as file:
+        width, height = file.size
+        return (height, width) if _orientation(file, path) in _SIDEWAYS else (width, height)
+
+
+def picture_digest(path: Path) -> str:
+    """sha256 of the file's bytes, in hex.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _naming(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_pictures(paths: Iterable[Path]) -> None:
+    """Open every picture once.
+
+    Raises:
+        DataError: names all that cannot be read, ten at most, one a line.
+    """
+    problems = []
+    for path in paths:
+        try:
+            open_picture(path)
+        except DataError as error:
+            problems.append(str(error))
+    if len(problems) == 1:
+        raise DataError(problems[0])
+    if problems:
+        listed = [f"  {problem}" for problem in problems[:_LISTED]]
+        if len(problems) > _LISTED:
+            listed.append(f"  and {len(problems) - _LISTED} more")
+        raise DataError("\n".join([f"{len(problems)} pictures cannot be read:", *listed]))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) float32 in [-1, 1] from an RGB picture."""
+    pixels = np.asarray(image, dtype=np.float32)
+    return torch.from_numpy(pixels / 127.5 - 1.0).permute(2, 0, 1).contiguous()
+
+
+def shift_color(image: Image.Image, shift: ColorShift) -> Image.Image:
+    """The picture with its hues turned and its brightness bent.
+
+    Source: sd-scripts' `color_aug`. Ours: gamma acts on brightness in [0, 1], so it darkens or lightens only a little.
+    """
+    if shift.hue:
+        hue, saturation, value = image.convert("HSV").split()
+        turned = hue.point([(level + round(shift.hue * 256 / 360)) % 256 for level in range(256)])
+        image = Image.merge("HSV", (turned, saturation, value)).convert("RGB")
+    if shift.gamma != 1:
+        curve = [round(255 * (level / 255) ** shift.gamma) for level in range(256)]
+        image = image.point(curve * 3)
+    return image
+
+
+def _orientation(file: Image.Image, path: Path) -> int:
+    """EXIF orientation 1..8; 1 where there is none or it is damaged."""
+    if file.format == "PNG":
+        # Pillow decodes all pixels of a PNG to look for an orientation behind them.
+        content = path.read_bytes()
+        if not any(mark in content for mark in _PNG_ORIENTATION_MARKS):
+            return 1
+    try:
+        return file.getexif().get(ExifTags.Base.Orientation, 1)
+    except _FORMAT_ERRORS:
+        return 1
+
+
+def _rgb_on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow would clip 16-bit grey to 8 bits, which turns most of it white.
+        grey = np.asarray(image, dtype=np.float64).clip(0, 65535) / 257
+        image = Image.fromarray(grey.round().astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn whatever a bad picture raises into a DataError that names the file and the way out."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such picture; was it moved after the folder was read?") from None
+    except PermissionError:
+        raise DataError(f"{path}: the picture may not be read; allow reading it") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: the picture has too many pixels; make it smaller") from None
+    except (OSError, *_FORMAT_ERRORS) as error:
+        raise DataError(
+            f"{path}: the picture is damaged or of an unknown kind ({_short(error)}); "
+            "replace it by an intact copy or take it out of the folder"
+        ) from None
+
+
+def _short(error: BaseException) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not recognised as a picture"
+    return str(error) or type(error).__name__
+
+
+def _nearest_folder(folder: Path) -> str:
+    try:
+        siblings = [entry.name for entry in os.scandir(folder.parent) if entry.is_dir()]
+    except OSError:
+        return f"; nor is there {folder.parent}"
+    return did_you_mean(folder.name, siblings)

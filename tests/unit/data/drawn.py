@@ -1,0 +1,42 @@
+"""Folders of small drawn pictures, and the configuration that points at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
+
+
+def draw(path: Path, size: tuple[int, int] = (64, 64), *, seed: int = 0) -> Path:
+    """Write a noise picture in the format that the name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def draw_folder(folder: Path, sizes: list[tuple[int, int]], *, captions: bool = True) -> Path:
+    """Pictures 00.png, 01.png... of these sizes, each with a caption file."""
+    for number, size in enumerate(sizes):
+        draw(folder / f"{number:02d}.png", size, seed=number)
+        if captions:
+            (folder / f"{number:02d}.caption").write_text(f"picture {number}, red, round, small", encoding="utf-8")
+    return folder
+
+
+def dataset_of(*subsets: SubsetConfig, **settings: object) -> DatasetConfig:
+    """A dataset of 64x64 pixels without buckets, unless the settings say otherwise."""
+    return DatasetConfig(subsets, **{"resolution": (64, 64), **settings})  # type: ignore[arg-type]
+
+
+def bucketed(*subsets: SubsetConfig, **settings: object) -> DatasetConfig:
+    """A dataset of 64x64 pixels with buckets from 32 to 128 in steps of 16."""
+    limits = {"enable_bucket": True, "min_bucket_reso": 32, "max_bucket_reso": 128, "bucket_reso_steps": 16}
+    return dataset_of(*subsets, **{**limits, **settings})
+
+
+def style_of(*datasets: DatasetConfig, name: str | None = "ink") -> StyleData:
+    return StyleData(name, None, datasets)
