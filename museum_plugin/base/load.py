@@ -1,0 +1,118 @@
+"""Load a base model from disk, frozen, and know it again by its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from museum_plugin.base.family import SDXL, Family, detect_family
+from museum_plugin.errors import BaseModelError
+
+_SAMPLED_VALUES = 64
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A frozen text-to-image model. Every parameter has `requires_grad` off."""
+
+    name: str
+    family: Family
+    prediction_type: str
+    """epsilon | v_prediction."""
+    fingerprint: str
+    """The same for the same weights, whatever file or precision they came in."""
+    vae_fingerprint: str
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoders: tuple[nn.Module, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
+    alphas_cumprod: Tensor
+    """(T,) float32: alpha_bar of the training noise schedule."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels of a picture for each position of its latent, in one direction."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
+        """Move all networks; the VAE keeps float32, which costs little and never overflows."""
+        self.unet.to(device, dtype)
+        self.vae.to(device, torch.float32)
+        for encoder in self.text_encoders:
+            encoder.to(device, dtype)
+        return self
+
+
+def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
+    """sha256 (hex) of names, shapes and 64 evenly spread half-precision values of each tensor. Source: ours.
+
+    Reading a whole checkpoint would cost seconds at every start. Rounding to half precision makes the fp16 and fp32
+    files of one model equal.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            flat = tensor.detach().flatten()
+            places = torch.linspace(0, len(flat) - 1, min(_SAMPLED_VALUES, len(flat))).long()
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(flat[places].half().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_base(path: Path) -> BaseModel:
+    """Load a diffusers folder in float32.
+
+    Raises:
+        BaseModelError: the folder is missing or incomplete, its weights are damaged or of an unsupported family.
+    """
+    _check_folder(path)
+    family = detect_family(json.loads((path / "unet" / "config.json").read_text(encoding="utf-8")))
+    if family is SDXL:
+        raise BaseModelError(f"{path}: this is an SDXL model; SD1 and SD2 diffusers folders can be trained so far")
+    try:
+        scheduler = DDIMScheduler.from_pretrained(path / "scheduler")
+        unet = UNet2DConditionModel.from_pretrained(path / "unet", torch_dtype=torch.float32)
+        vae = AutoencoderKL.from_pretrained(path / "vae", torch_dtype=torch.float32)
+        text_encoder = CLIPTextModel.from_pretrained(path / "text_encoder", dtype=torch.float32)
+        tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BaseModelError(f"{path}: the base model cannot be loaded: {reason}. Is the folder complete?") from error
+    for module in (unet, vae, text_encoder):
+        module.requires_grad_(False).eval()
+    return BaseModel(
+        name=path.resolve().name,
+        family=family,
+        prediction_type=scheduler.config.prediction_type,
+        fingerprint=weights_fingerprint((unet, text_encoder)),
+        vae_fingerprint=weights_fingerprint((vae,)),
+        unet=unet,
+        vae=vae,
+        text_encoders=(text_encoder,),
+        tokenizers=(tokenizer,),
+        alphas_cumprod=scheduler.alphas_cumprod.float(),
+    )
+
+
+def _check_folder(path: Path) -> None:
+    if not path.exists():
+        raise BaseModelError(f"{path}: no base model there; pretrained_model_name_or_path takes a diffusers folder")
+    if path.is_file():
+        raise BaseModelError(f"{path}: single-file checkpoints cannot be loaded yet; convert it to a diffusers folder")
+    missing = [part for part in _PARTS if not (path / part).is_dir()]
+    if missing or not (path / "unet" / "config.json").is_file():
+        raise BaseModelError(f"{path}: not a diffusers folder: {', '.join(missing) or 'unet/config.json'} is missing")

@@ -1,0 +1,84 @@
+"""Draw pictures: DDIM with classifier-free guidance, the same picture for the same prompt and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.encode import encode_prompts
+from museum_plugin.base.load import BaseModel
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How pictures are drawn."""
+
+    width: int
+    """Pixels."""
+    height: int
+    steps: int = 20
+    guidance: float = 4.0
+    """Weight of classifier-free guidance; 1 switches it off."""
+    clip_skip: int = 1
+
+
+Watcher = Callable[[Tensor, Tensor, Tensor, Tensor], None]
+"""Called in every sampling step with noisy (B, C, h, w), t (B,), pred with prompt, pred with the empty prompt."""
+
+
+def sampling_timesteps(total: int, steps: int) -> list[int]:
+    """`steps` evenly spaced timesteps from high to low noise, the last one close to clean."""
+    return [round((i + 0.5) * total / steps) for i in reversed(range(steps))]
+
+
+def starting_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """(B, *shape) float32 on the CPU: each sample depends on its own seed alone, not on its place in the batch."""
+    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+@torch.no_grad()
+def sample_latents(
+    base: BaseModel, prompts: Sequence[str], seeds: Sequence[int], plan: SamplingPlan, watch: Watcher | None = None
+) -> Tensor:
+    """Draw latents for prompts, through whatever slots and LoRA are active.
+
+    Source: DDIM (arXiv:2010.02502), eta = 0; classifier-free guidance (arXiv:2207.12598).
+
+    Args:
+        prompts, seeds: one of each for each picture.
+        watch: sees every state of the trajectory and both predictions.
+    Returns:
+        (B, C, h, w) scaled latents, float32, on the base's device.
+    """
+    denoiser = Denoiser(base)
+    device = base.device
+    shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
+    x = starting_noise(shape, seeds).to(device)
+    states = encode_prompts(base, [*prompts, ""], clip_skip=plan.clip_skip)
+    states = torch.cat([states[:-1], states[-1:].expand(len(prompts), -1, -1)])
+    timesteps = sampling_timesteps(denoiser.timesteps, plan.steps)
+    for now, following in zip(timesteps, [*timesteps[1:], None], strict=True):
+        t = torch.full((len(prompts),), now, device=device)
+        if plan.guidance == 1 and watch is None:
+            guided = denoiser.predict(x, t, states[: len(prompts)])
+        else:
+            conditional, empty = denoiser.predict(x.repeat(2, 1, 1, 1), t.repeat(2), states).chunk(2)
+            guided = empty + plan.guidance * (conditional - empty)
+            if watch is not None:
+                watch(x, t, conditional, empty)
+        clean = denoiser.predict_x0(x, guided, t)
+        if following is None:
+            return clean
+        noise = implied_noise(denoiser, x, clean, t)
+        x = denoiser.add_noise(clean, noise, torch.full_like(t, following))
+    raise AssertionError("a plan has at least one step")
+
+
+def implied_noise(denoiser: Denoiser, noisy: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+    """The noise that turns `clean` into `noisy` at t: the inverse of `Denoiser.add_noise`, (B, C, h, w)."""
+    level = denoiser.alpha_bar(t).view(-1, 1, 1, 1)
+    return (noisy - level.sqrt() * clean) / (1 - level).sqrt()

@@ -1,0 +1,13 @@
+"""The museum: the shared LoRA, the slots and the ledger; in memory and as one file.
+
+lora.py      low-rank layers on the frozen base
+slots.py     learned token embeddings, one slot a style
+triggers.py  which words may open a slot
+museum.py    both together: attach, disable, snapshot, take a snapshot's place for a while
+store.py     Museum <-> MuseumContent: what is checked before a file may be trained on
+keys.py      module path <-> kohya key; strings only
+ledger.py    the ordered record of styles, as JSON
+file.py      the one safetensors file: whole or not at all
+history.py   earlier versions, and the way back to them
+metadata.py  the strings that WebUIs read
+"""

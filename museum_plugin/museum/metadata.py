@@ -1,0 +1,143 @@
+"""The strings in a museum file's header that WebUIs and model sites read. Pure functions of the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from museum_plugin.base.family import FAMILIES
+from museum_plugin.museum.ledger import BaseRecord, Ledger
+
+LEDGER_KEY = "museum"
+"""Metadata key under which the ledger stands."""
+
+_DIFFUSERS = "diffusers"
+_STABILITY = "https://github.com/Stability-AI/generative-models"
+_V_PREDICTION = {"sd1": ("sd_v1_v", "stable-diffusion-v1"), "sd2": ("sd_v2_v", "stable-diffusion-v2-768-v")}
+"""Family -> version and architecture where the base predicts v; the version of SDXL is the same for both."""
+
+_CHOSEN = frozenset({"modelspec.title", "modelspec.description"})
+"""Written by default, but a string of the user's own wins."""
+_DERIVED = frozenset(
+    {
+        LEDGER_KEY,
+        "ss_network_module",
+        "ss_network_dim",
+        "ss_network_alpha",
+        "ss_output_name",
+        "ss_base_model_version",
+        "ss_v2",
+        "ss_tag_frequency",
+        "modelspec.sai_model_spec",
+        "modelspec.architecture",
+        "modelspec.implementation",
+        "modelspec.prediction_type",
+        "modelspec.date",
+        "modelspec.usage_hint",
+        "modelspec.trigger_phrase",
+        "sshs_model_hash",
+        "sshs_legacy_hash",
+    }
+)
+"""Always made anew from ledger and tensors; never taken from the strings a caller adds."""
+
+
+def file_metadata(ledger: Ledger, output_name: str, extra: dict[str, str]) -> dict[str, str]:
+    """All metadata of a museum file but its hashes.
+
+    Args:
+        ledger: gives the shape, the base and the triggers.
+        output_name: the file's name without suffix; WebUIs take it for `<lora:...>`.
+        extra: more strings, such as ss_*; those that follow from the ledger are replaced.
+    Returns:
+        key -> text that UTF-8 can hold; sorted by key.
+    Raises:
+        TrainingError: a number in the ledger is not finite.
+    """
+    added = {key: text for key, text in extra.items() if key not in _DERIVED}
+    made = {
+        **_default_description(ledger, output_name),
+        **added,
+        **_sd_scripts_metadata(ledger, output_name),
+        **_modelspec_metadata(ledger),
+        LEDGER_KEY: ledger.to_json(),
+    }
+    return {_encodable(key): _encodable(text) for key, text in sorted(made.items())}
+
+
+def extra_metadata(stored: dict[str, str], ledger: Ledger) -> dict[str, str]:
+    """The strings of a file that `file_metadata` did not make itself: its `extra`, back again."""
+    defaults = _default_description(ledger, stored.get("ss_output_name", ""))
+    made = {key for key in _CHOSEN if key in stored and stored[key] == _encodable(defaults[key])}
+    return {key: text for key, text in stored.items() if key not in _DERIVED | made}
+
+
+def model_hashes(serialised: bytes | memoryview) -> dict[str, str]:
+    """The two hashes by which WebUIs know a LoRA again, as sd-scripts computes them.
+
+    sshs_model_hash = sha256 of the data behind the header; sshs_legacy_hash = the first 8 digits of the sha256 of
+    bytes 0x100000 to 0x110000.
+
+    Args:
+        serialised: a safetensors file whose metadata are its ss_* strings alone.
+    """
+    header = int.from_bytes(serialised[:8], "little")
+    return {
+        "sshs_model_hash": hashlib.sha256(memoryview(serialised)[8 + header :]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(serialised[0x100000:0x110000]).hexdigest()[:8],
+    }
+
+
+def _sd_scripts_metadata(ledger: Ledger, output_name: str) -> dict[str, str]:
+    frequency = {record.name: {record.trigger: max(record.pictures, 1)} for record in ledger.styles}
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(ledger.network.rank),
+        "ss_network_alpha": str(float(ledger.network.alpha)),
+        "ss_output_name": output_name,
+        "ss_base_model_version": _version_and_architecture(ledger.base)[0],
+        "ss_v2": str(ledger.base.family == "sd2"),
+        "ss_tag_frequency": json.dumps(frequency),
+    }
+
+
+def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
+    """ModelSpec 1.0.1. It has one trigger_phrase: the newest style's; usage_hint lists all."""
+    metadata = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": _version_and_architecture(ledger.base)[1] + "/lora",
+        "modelspec.implementation": _STABILITY if ledger.base.family == "sdxl" else _DIFFUSERS,
+        "modelspec.prediction_type": "v" if _predicts_v(ledger.base) else "epsilon",
+    }
+    if ledger.styles:
+        newest = ledger.styles[-1]
+        metadata["modelspec.date"] = newest.taught_at
+        metadata["modelspec.trigger_phrase"] = newest.trigger
+        metadata["modelspec.usage_hint"] = f"Triggers: {_triggers(ledger)}"
+    return metadata
+
+
+def _default_description(ledger: Ledger, output_name: str) -> dict[str, str]:
+    return {
+        "modelspec.title": output_name,
+        "modelspec.description": f"One LoRA, styles taught: {len(ledger.styles)}. Triggers: {_triggers(ledger)}",
+    }
+
+
+def _triggers(ledger: Ledger) -> str:
+    return ", ".join(f"{record.trigger} = {record.name}" for record in ledger.styles)
+
+
+def _predicts_v(base: BaseRecord) -> bool:
+    return base.prediction_type == "v_prediction"
+
+
+def _version_and_architecture(base: BaseRecord) -> tuple[str, str]:
+    family = FAMILIES[base.family]
+    plain = family.version, family.architecture
+    return _V_PREDICTION.get(base.family, plain) if _predicts_v(base) else plain
+
+
+def _encodable(text: str) -> str:
+    """Text from a file name that is no UTF-8 holds lone surrogates, which no reader of the header accepts."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,100 @@
+"""Slots: the learned token embeddings of each style, put in place of the embeddings of its slot words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from museum_plugin.base.encode import token_embedding
+from museum_plugin.base.load import BaseModel
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The embeddings of one style."""
+
+    style: str
+    words: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    """One token for each vector."""
+    vectors: tuple[Tensor, ...]
+    """(n, d) for each text encoder; trained only while the slot is open."""
+
+    @property
+    def phrase(self) -> str:
+        """What the user types."""
+        return " ".join(self.words)
+
+
+class Slots:
+    """All slots of a museum. The base's embedding table itself is never written."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._tables = [token_embedding(encoder) for encoder in base.text_encoders]
+        self.slots: dict[str, Slot] = {}
+        self.enabled = True
+
+    def add(self, slot: Slot) -> None:
+        """Put a closed slot in place."""
+        self.slots[slot.style] = slot
+
+    def open(self, style: str, words: tuple[str, ...], token_ids: tuple[int, ...], init: str) -> Slot:
+        """Open a slot whose vectors can be trained.
+
+        Args:
+            init: the ordinary word whose embedding each vector starts from (the mean of its tokens); "own" starts from
+                the slot words' own embeddings.
+        """
+        vectors = []
+        for tokenizer, table in zip(self._base.tokenizers, self._tables, strict=True):
+            if init == "own":
+                start = table.weight[list(token_ids)]
+            else:
+                ids = tokenizer(init, add_special_tokens=False).input_ids
+                start = table.weight[ids].mean(dim=0, keepdim=True).expand(len(token_ids), -1)
+            vectors.append(nn.Parameter(start.detach().float().clone()))
+        slot = Slot(style, words, token_ids, tuple(vectors))
+        self.slots[style] = slot
+        return slot
+
+    def close(self, style: str) -> Slot:
+        """Freeze a slot: from now on its numbers never change."""
+        slot = self.slots[style]
+        closed = Slot(slot.style, slot.words, slot.token_ids, tuple(v.detach().clone() for v in slot.vectors))
+        self.slots[style] = closed
+        return closed
+
+    @contextmanager
+    def attached(self) -> Iterator[int]:
+        """While inside, the text encoders see the slots' vectors at the slot words.
+
+        Yields:
+            how many embedding tables were attached.
+        """
+        with ExitStack() as stack:
+            for encoder, table in enumerate(self._tables):
+                handle = table.register_forward_hook(self._hook(encoder))
+                stack.callback(handle.remove)
+            yield len(self._tables)
+
+    def _hook(self, encoder: int) -> Callable[..., Tensor | None]:
+        def put_vectors(table: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            slots = [slot for slot in self.slots.values() if _is_in(slot, inputs[0])] if self.enabled else []
+            if not slots:
+                return None
+            rows = torch.full((table.num_embeddings,), -1, dtype=torch.long)
+            rows[[i for slot in slots for i in slot.token_ids]] = torch.arange(sum(len(s.token_ids) for s in slots))
+            place = rows.to(inputs[0].device)[inputs[0]]
+            vectors = torch.cat([slot.vectors[encoder] for slot in slots]).to(output)
+            return torch.where((place >= 0)[..., None], vectors[place.clamp(min=0)], output)
+
+        return put_vectors
+
+
+def _is_in(slot: Slot, ids: Tensor) -> bool:
+    return bool(torch.isin(ids, torch.tensor(slot.token_ids, device=ids.device)).any())

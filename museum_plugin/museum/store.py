@@ -1,0 +1,102 @@
+"""From file to museum and back: what must agree before a museum may be trained on a base."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from museum_plugin.base.load import BaseModel
+from museum_plugin.errors import MuseumFileError
+from museum_plugin.museum.file import MuseumContent, read_museum
+from museum_plugin.museum.ledger import BaseRecord, Ledger, NetworkRecord
+from museum_plugin.museum.lora import LoRANetwork
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.slots import Slot, Slots
+
+
+def new_museum(base: BaseModel, *, rank: int, alpha: float, seed: int, with_text_encoder: bool) -> Museum:
+    """An empty museum: it changes nothing yet."""
+    network = LoRANetwork(base, rank=rank, alpha=alpha, seed=seed, with_text_encoder=with_text_encoder)
+    ledger = Ledger(
+        museum_id=uuid.uuid4().hex,
+        base=BaseRecord(
+            fingerprint=base.fingerprint,
+            family=base.family.name,
+            prediction_type=base.prediction_type,
+            name=base.name,
+        ),
+        network=NetworkRecord(rank=rank, alpha=alpha, targets=tuple(sorted(network.layers))),
+        styles=(),
+    )
+    return Museum(base, network, Slots(base), ledger)
+
+
+def open_museum(path: Path, base: BaseModel) -> Museum:
+    """The museum of a file on its base, exactly as it was saved.
+
+    Raises:
+        MuseumFileError: the file cannot be read, or belongs to another base.
+    """
+    content = read_museum(path)
+    ledger = content.ledger
+    if ledger.base.fingerprint != base.fingerprint:
+        raise MuseumFileError(
+            f"{path}: this museum was taught on base model {ledger.base.name!r} ({ledger.base.family}), not on "
+            f"{base.name!r}; give that one as pretrained_model_name_or_path, or start another museum"
+        )
+    text_keys = tuple(f"lora_{part}_" for part in base.family.text_parts)
+    network = LoRANetwork(
+        base,
+        rank=ledger.network.rank,
+        alpha=ledger.network.alpha,
+        seed=0,
+        with_text_encoder=any(key.startswith(text_keys) for key in ledger.network.targets),
+    )
+    if sorted(network.layers) != sorted(ledger.network.targets):
+        raise MuseumFileError(f"{path}: its LoRA has other target modules than this version puts on {base.name!r}")
+    network.load_tensors(content.lora)
+    slots = Slots(base)
+    for record in ledger.styles:
+        vectors = content.slots[record.name]
+        slots.add(
+            Slot(
+                style=record.name,
+                words=tuple(record.words),
+                token_ids=tuple(record.token_ids),
+                vectors=tuple(vectors[name].to(base.device) for name in base.family.slot_encoders),
+            )
+        )
+    return Museum(base, network, slots, ledger)
+
+
+def check_network(museum: Museum, path: Path, *, rank: int, alpha: float, with_text_encoder: bool) -> None:
+    """Refuse to go on with a museum under another shape.
+
+    Raises:
+        MuseumFileError: rank, alpha or targets differ; says how to go on.
+    """
+    network = museum.ledger.network
+    for flag, found, asked in (("network_dim", network.rank, rank), ("network_alpha", network.alpha, alpha)):
+        if found != asked:
+            raise MuseumFileError(f"{path}: this museum has {flag} {found:g}, not {asked:g}; give {found:g}")
+    text_keys = tuple(f"lora_{part}_" for part in museum.base.family.text_parts)
+    has_text = any(key.startswith(text_keys) for key in network.targets)
+    if has_text != with_text_encoder:
+        state = "trains" if has_text else "does not train"
+        raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
+
+
+def content_of(museum: Museum, metadata: dict[str, str]) -> MuseumContent:
+    """What is written to the file: only closed slots that the ledger knows."""
+    slots = {
+        record.name: {
+            encoder: vector.detach().cpu().float()
+            for encoder, vector in zip(
+                museum.base.family.slot_encoders, museum.slots.slots[record.name].vectors, strict=True
+            )
+        }
+        for record in museum.ledger.styles
+    }
+    lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
+    return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=metadata)
