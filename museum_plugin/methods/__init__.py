@@ -1,0 +1,49 @@
+"""Continual-learning methods: a method is a set of weighted terms, one file each.
+
+    method.py    the interface of a term
+    bank.py      what the previous museum draws and predicts, for the terms that need it
+    finetune.py  no term at all
+    paper.py     style distillation, weight and feature regularisation
+    museum.py    the default
+
+A new method is one file with its terms and WEIGHTS, and one line in each table here.
+"""
+
+from __future__ import annotations
+
+from museum_plugin.errors import ConfigError
+from museum_plugin.methods import finetune, museum, paper
+from museum_plugin.methods.method import Term
+
+METHODS: dict[str, dict[str, float]] = {
+    "finetune": finetune.WEIGHTS,
+    "paper": paper.WEIGHTS,
+    "museum": museum.WEIGHTS,
+}
+"""Method -> weight of each of its terms."""
+
+TERMS: dict[str, type[Term]] = {
+    term.name: term
+    for term in (
+        paper.StyleDistillation,
+        paper.WeightRegularization,
+        paper.FeatureRegularization,
+        museum.FunctionLock,
+    )
+}
+"""Every term by name; any method can be given any of them by `term_weights`."""
+
+
+def build_terms(method: str, weights: dict[str, float]) -> dict[str, tuple[Term, float]]:
+    """The terms of a method with their weights; `weights` go over the method's own, 0 drops a term.
+
+    Raises:
+        ConfigError: the method or a term is unknown.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"method: found {method!r}, allowed: {', '.join(METHODS)}")
+    unknown = sorted(set(weights) - set(TERMS))
+    if unknown:
+        raise ConfigError(f"term_weights: found {unknown[0]!r}, allowed: {', '.join(TERMS)}")
+    merged = {**METHODS[method], **weights}
+    return {name: (TERMS[name](), weight) for name, weight in merged.items() if weight != 0}

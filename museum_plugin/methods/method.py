@@ -1,0 +1,73 @@
+"""The interface of a continual-learning term, and what it is given. A term never runs the U-Net, backward or step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from museum_plugin.methods.bank import Bank, ReplayBatch
+from museum_plugin.museum.museum import Museum, Snapshot
+
+REPLAY = "replay"
+"""Need: every step also predicts a batch of the bank."""
+FEATURES = "features"
+"""Need: the U-Net blocks' outputs for the bank's batch, and the previous museum's for the same."""
+
+
+@dataclass(frozen=True)
+class StyleStart:
+    """What a term knows when a style begins."""
+
+    museum: Museum
+    previous: Snapshot
+    """The museum before this style: the teacher."""
+    bank: Bank | None
+    """Present if any term needs it."""
+    style_means: dict[tuple[int, int], Tensor]
+    """Mean latent (C, h, w) of the style's pictures, for each latent size (h, w)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The tensors of one forward pass of the student."""
+
+    t: Tensor
+    """(B,) timesteps of the style's own batch."""
+    alpha_bar: Tensor
+    """(B,) at those timesteps."""
+    pred_x0: Tensor
+    """(B, C, h, w) predicted clean latents."""
+    replay: ReplayBatch | None = None
+    replay_pred: Tensor | None = None
+    """(R, C, h, w) the student's prediction for the bank's batch."""
+    features: tuple[Tensor, ...] = ()
+    """The student's block outputs for the bank's batch."""
+
+
+class Term:
+    """One penalty that keeps or shapes what is learned. Every hook does nothing unless a term says otherwise."""
+
+    name: str
+    needs: frozenset[str] = frozenset()
+
+    def begin_style(self, start: StyleStart) -> None:
+        """Before the first step of a style."""
+
+    def penalty(self, museum: Museum, step: Step) -> Tensor | None:
+        """An unweighted scalar, or None where there is nothing to penalise (no old style yet)."""
+        return None
+
+    def after_backward(self, museum: Museum) -> None:
+        """When all gradients of a step are there, before they are clipped."""
+
+    def end_style(self, museum: Museum) -> None:
+        """After the last step of a style."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run cannot compute again."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` gave."""
