@@ -1,0 +1,46 @@
+"""What both entry points share: a quiet console, and errors as one or two lines with an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from museum_plugin.errors import MuseumError
+
+_TALKATIVE = ("xformers", "bitsandbytes", "diffusers", "transformers", "accelerate")
+
+
+def run_reporting_errors(work: Callable[[], None], *, when_stopped: str) -> int:
+    """Do the work; say what went wrong as the user can mend it.
+
+    Args:
+        when_stopped: said after Ctrl+C.
+    Returns:
+        The exit code: 0, that of the error (see `errors.py`), or 130.
+    """
+    _quiet_libraries()
+    try:
+        work()
+        sys.stdout.flush()
+    except MuseumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(when_stopped, file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _quiet_libraries() -> None:
+    """Our own messages are shown; other libraries speak only of errors. Before they are imported."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("museum").setLevel(logging.INFO)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,36 @@
+"""Where the base model of a museum is found when the user does not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.cli.parser import BASE_FLAG
+from museum_plugin.config.arguments import POCKET_MODEL
+from museum_plugin.config.checks import existing
+from museum_plugin.errors import BaseModelError
+from museum_plugin.museum.ledger import Ledger
+
+
+def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
+    """The folder the user chose; else the one the newest style was taught on; else the embedded one if it is the base.
+
+    Whether a chosen or recorded folder is the museum's base is left to `open_museum`.
+
+    Raises:
+        BaseModelError: it cannot be loaded, or is not found; says which one it is.
+    """
+    if chosen is not None:
+        return load_base(chosen)
+    recorded = ledger.styles[-1].settings.get(BASE_FLAG) if ledger.styles else None
+    if isinstance(recorded, str) and recorded:
+        folder = existing(Path(recorded), museum.parent)
+        if folder.exists():
+            return load_base(folder)
+    if POCKET_MODEL.is_dir():
+        base = load_base(POCKET_MODEL)
+        if base.fingerprint == ledger.base.fingerprint:
+            return base
+    place = f"not at {recorded} any more" if recorded else "at an unknown place"
+    name = f"{ledger.base.name!r} ({ledger.base.family})"
+    raise BaseModelError(f"{museum}: its base model {name} is {place}; give its folder with --{BASE_FLAG}")

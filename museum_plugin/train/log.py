@@ -1,0 +1,76 @@
+"""What a user sees while a run goes on, and how a run is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+log = logging.getLogger("museum")
+_SMOOTHING = 0.95
+
+
+class StopRequest:
+    """Whether Ctrl+C or SIGTERM asked the run to stop; it does so after the step it is in."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """While inside, the first signal is a request; a second Ctrl+C stops at once."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            self.asked = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def memory_text(device: torch.device) -> str:
+    """Peak memory so far: of the card, or of this process."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
+
+
+class Progress:
+    """The bar of one style: step, smoothed loss terms, time left, memory."""
+
+    def __init__(self, title: str, start: int, steps: int, device: torch.device, *, visible: bool) -> None:
+        self._bar = tqdm(total=steps, initial=start, desc=title, disable=not visible, dynamic_ncols=True)
+        self._device = device
+        self._smooth: dict[str, Tensor] = {}
+
+    def update(self, terms: dict[str, Tensor], *, show: bool) -> None:
+        """Advance by one step; the numbers are read from the device only when they are shown."""
+        for name, value in terms.items():
+            value = value.detach()
+            before = self._smooth.get(name, value)
+            self._smooth[name] = before * _SMOOTHING + value * (1 - _SMOOTHING)
+        if show:
+            shown = {name: f"{value.item():.3f}" for name, value in self._smooth.items()}
+            self._bar.set_postfix({**shown, "memory": memory_text(self._device)}, refresh=False)
+        self._bar.update()
+
+    def means(self) -> dict[str, float]:
+        """The smoothed terms."""
+        return {name: value.item() for name, value in self._smooth.items()}
+
+    def close(self) -> None:
+        """Leave the finished bar on the screen."""
+        self._bar.close()

@@ -1,0 +1,92 @@
+"""Optimisers and learning-rate schedules by the names sd-scripts gives them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from diffusers.optimization import SchedulerType, get_scheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from museum_plugin.config.schema import OptimizerConfig
+from museum_plugin.errors import ConfigError
+
+_BITSANDBYTES = {
+    "adamw8bit": "AdamW8bit",
+    "pagedadamw8bit": "PagedAdamW8bit",
+    "pagedadamw32bit": "PagedAdamW32bit",
+    "pagedadamw": "PagedAdamW",
+    "lion8bit": "Lion8bit",
+    "pagedlion8bit": "PagedLion8bit",
+    "sgdnesterov8bit": "SGD8bit",
+}
+_IMPLIED: dict[str, dict[str, Any]] = {
+    "sgdnesterov": {"nesterov": True, "momentum": 0.9},
+    "sgdnesterov8bit": {"nesterov": True, "momentum": 0.9},
+}
+
+
+def optimizer_class(name: str) -> type[Optimizer]:
+    """The class behind a name: sd-scripts' names without regard to case, a class of torch.optim, or an import path.
+
+    Raises:
+        ConfigError: nothing of that name, or its package is not installed.
+    """
+    key = name.lower() or "adamw"
+    if key in _BITSANDBYTES:
+        return _imported("bitsandbytes.optim", _BITSANDBYTES[key], name)
+    if key == "sgdnesterov":
+        return torch.optim.SGD
+    for known in dir(torch.optim):
+        found = getattr(torch.optim, known)
+        if known.lower() == key and isinstance(found, type) and issubclass(found, Optimizer):
+            return found
+    if "." in name:
+        module, _, attribute = name.rpartition(".")
+        return _imported(module, attribute, name)
+    known_names = "AdamW, Adam, SGD, SGDNesterov, Adafactor, AdamW8bit, PagedAdamW8bit, Lion8bit"
+    raise ConfigError(f"optimizer_type: found {name!r}; allowed: {known_names}, any of torch.optim, or an import path")
+
+
+def _imported(module: str, attribute: str, name: str) -> type[Optimizer]:
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise ConfigError(f"optimizer_type {name!r} needs the package {package}: pip install {package}") from error
+    except AttributeError as error:
+        raise ConfigError(f"optimizer_type: {module} has nothing called {attribute!r}") from error
+
+
+def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    """An optimiser over parameter groups that carry their own `lr`; groups without learning rate are left out.
+
+    Raises:
+        ConfigError: the name is unknown or it does not take one of `optimizer_args`.
+    """
+    groups = [group for group in groups if group["params"] and group["lr"] > 0]
+    if not groups:
+        raise ConfigError("nothing to train: every learning rate is 0 (unet_lr, text_encoder_lr, slot_lr)")
+    cls = optimizer_class(config.name)
+    arguments = {**_IMPLIED.get(config.name.lower(), {}), **config.arguments}
+    try:
+        return cls(groups, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer_args: {config.name} refuses {arguments}: {error}") from error
+
+
+def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
+    """The learning-rate schedule over `steps` optimizer steps.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    allowed = [kind.value for kind in SchedulerType if kind.value != "piecewise_constant"]
+    if config.schedule not in allowed:
+        raise ConfigError(f"lr_scheduler: found {config.schedule!r}, allowed: {', '.join(allowed)}")
+    schedule = config.schedule
+    if schedule == "constant" and config.warmup_steps:
+        schedule = "constant_with_warmup"
+    return get_scheduler(schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)

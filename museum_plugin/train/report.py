@@ -1,0 +1,24 @@
+"""The last lines of a run: where things are, and what to type next."""
+
+from __future__ import annotations
+
+from museum_plugin.config.schema import RunConfig
+from museum_plugin.train.finish import Finished
+
+
+def closing_lines(run: RunConfig, results: list[Finished]) -> list[str]:
+    """Lines for the user after a run."""
+    if not results:
+        return ["nothing to do: every style is in the museum already"]
+    last = results[-1]
+    lines = ["", f"museum   {last.museum}" if run.output.museum else f"LoRA     {last.museum}"]
+    if last.matrix:
+        lines.append(f"matrix   {last.matrix}")
+    if last.grid:
+        lines.append(f"grid     {last.grid}")
+    if run.output.museum:
+        style = run.styles[-1].name
+        lines.append(
+            f'sample   python -m museum_plugin sample {last.museum} --style {style} --prompt "a red cat in a meadow"'
+        )
+    return lines

@@ -1,0 +1,235 @@
+"""Everything a style needs before its first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import Parameter
+from tqdm import tqdm
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.encode import encode_pictures
+from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.config.arguments import describe
+from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.data.cache import LatentCache
+from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.methods import build_terms
+from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.method import FEATURES, REPLAY, StyleStart, Term
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.triggers import choose_words, single_token
+from museum_plugin.train.checkpoint import Training
+from museum_plugin.train.optimizer import build_optimizer, build_schedule
+from museum_plugin.train.step import PassOptions
+
+_REMEMBERED_CAPTIONS = 24
+_STATISTICS_PICTURES = 256
+_FEATURE_ANCHORS = 24
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """What stays the same from style to style."""
+
+    run: RunConfig
+    accelerator: Accelerator
+    museum: Museum
+    denoiser: Denoiser
+    cache: LatentCache
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one style is taught with."""
+
+    name: str
+    """The style's name; "" for a plain LoRA."""
+    phrase: str
+    dataset: StyleDataset
+    captions: tuple[str, ...]
+    """Different captions of the style without trigger: what the pictures show."""
+    latents: tuple[Tensor, ...]
+    """(C, h, w) of each picture (of the first 256), for the style's statistics."""
+    training: Training
+    bank: Bank | None
+    states: StateCache
+    options: PassOptions
+    identity: dict[str, Any]
+    """What must be the same for a checkpoint of this style to be resumed."""
+
+    @property
+    def title(self) -> str:
+        """The style's name as shown to the user."""
+        return self.name or "LoRA"
+
+
+def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Lesson:
+    """Open the slot, draw the bank, make optimiser and schedule.
+
+    Raises:
+        ConfigError: trigger, method, optimiser or schedule are not possible.
+    """
+    run, museum = room.run, room.museum
+    name = style.name or ""
+    previous = museum.snapshot()
+    latents = _training_latents(room, dataset)
+    captions = content_captions(dataset, style.trigger)
+    terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
+    states = StateCache(museum, run.base.clip_skip)
+    bank, watched = _fill_bank(room, name, terms, captions, states, sampling_plan(run, dataset, room))
+    identity = _identity(run, name, dataset, museum)
+    if style.name is not None:
+        _open_slot(room, style)
+    start = StyleStart(museum, previous, bank, _style_means(latents, museum.base.device))
+    for term, _ in terms.values():
+        term.begin_style(start)
+    optimizer = build_optimizer(run.optimizer, _parameter_groups(run, museum, style.name))
+    schedule = build_schedule(run.optimizer, optimizer, run.training.steps)
+    return Lesson(
+        name=name,
+        phrase=museum.phrase(style.name),
+        dataset=dataset,
+        captions=captions,
+        latents=latents,
+        training=Training(museum, room.accelerator.prepare(optimizer), schedule, terms),
+        bank=bank,
+        states=states,
+        options=PassOptions(run.loss, run.base.clip_skip, watched),
+        identity=identity,
+    )
+
+
+def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> SamplingPlan:
+    """How this run draws pictures for judging and previews: in the style's own resolution unless told otherwise."""
+    width, height = dataset.pictures[0].placement.bucket
+    factor = room.museum.base.latent_factor * 2 ** (len(room.museum.base.unet.down_blocks) - 1)
+    return SamplingPlan(
+        width=(run.preview.width or width) // factor * factor or factor,
+        height=(run.preview.height or height) // factor * factor or factor,
+        steps=run.preview.sampling_steps,
+        guidance=run.preview.guidance,
+        clip_skip=run.base.clip_skip,
+    )
+
+
+def content_captions(dataset: StyleDataset, trigger: str | None) -> tuple[str, ...]:
+    """What the pictures show, without the trigger: up to 24 different captions, spread over the set."""
+    phrase = rf"(,?\s*\b(in|by)\s+)?\b{re.escape(trigger)}\b(\s+style)?" if trigger else r"(?!)"
+    found: dict[str, None] = {}
+    for picture in dataset.pictures:
+        bare = re.sub(phrase, "", picture.caption, flags=re.IGNORECASE)
+        found[" ".join(bare.split()).strip(" ,")] = None
+    captions = tuple(found)
+    stride = max(1, len(captions) // _REMEMBERED_CAPTIONS)
+    return captions[::stride][:_REMEMBERED_CAPTIONS]
+
+
+def _open_slot(room: Classroom, style: StyleData) -> None:
+    museum, config = room.museum, room.run.slot
+    taken = [word for record in museum.ledger.styles for word in record.words]
+    words = choose_words(museum.base, style.trigger or "auto", config.vectors, taken)
+    ids = tuple(single_token(museum.base, word) for word in words)
+    assert style.name is not None
+    museum.slots.open(style.name, words, ids, config.init)
+
+
+def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
+    if room.run.training.cache_latents or room.run.training.cache_latents_to_disk:
+        visible = room.accelerator.is_local_main_process
+        with tqdm(desc="latents", leave=False, disable=not visible) as progress:
+
+            def show(ready: int, total: int) -> None:
+                progress.total = total
+                progress.update(ready - progress.n)
+
+            room.cache.prepare(dataset, show)
+    pictures = [p for p in dataset.pictures if not p.subset.is_reg][:_STATISTICS_PICTURES]
+    return tuple(room.cache.latents([picture], [False])[0] for picture in pictures)
+
+
+def _style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple[int, int], Tensor]:
+    by_size: dict[tuple[int, int], list[Tensor]] = {}
+    for latent in latents:
+        by_size.setdefault((latent.shape[1], latent.shape[2]), []).append(latent)
+    return {size: torch.stack(group).mean(dim=0).to(device) for size, group in by_size.items()}
+
+
+def _fill_bank(
+    room: Classroom,
+    name: str,
+    terms: dict[str, tuple[Term, float]],
+    captions: tuple[str, ...],
+    states: StateCache,
+    plan: SamplingPlan,
+) -> tuple[Bank | None, tuple[str, ...]]:
+    needs = frozenset().union(*(term.needs for term, _ in terms.values()))
+    if REPLAY not in needs:
+        return None, ()
+    replay, museum = room.run.replay, room.museum
+    old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
+    bank_plan = BankPlan(
+        per_style=replay.per_style,
+        neutral=replay.neutral,
+        contents=tuple(dict.fromkeys([*captions, *old])),
+        sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.clip_skip),
+        seed=_seed(room.run.training.seed, name, "bank"),
+    )
+    total = replay.neutral + replay.per_style * len(museum.styles())
+    visible = room.accelerator.is_local_main_process
+    with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
+        bank = fill_bank(museum, bank_plan, bar.update)
+    if FEATURES not in needs:
+        return bank, ()
+    blocks = room.denoiser.feature_blocks()[-3:]
+    return with_features(bank, museum, states, blocks, _FEATURE_ANCHORS), blocks
+
+
+def _parameter_groups(run: RunConfig, museum: Museum, style: str | None) -> list[dict[str, Any]]:
+    unet: list[Parameter] = []
+    text: list[Parameter] = []
+    for key, layer in museum.network.layers.items():
+        (unet if key.startswith("lora_unet_") else text).extend(layer.parameters())
+    config = run.optimizer
+    return [
+        {"params": unet, "lr": config.unet_learning_rate if run.network.train_unet else 0.0},
+        {"params": text, "lr": config.text_encoder_learning_rate},
+        {"params": museum.open_parameters(style), "lr": run.slot.learning_rate},
+    ]
+
+
+def _identity(run: RunConfig, name: str, dataset: StyleDataset, museum: Museum) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(museum.network.tensors().items()):
+        digest.update(key.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    ignored = {"output_dir", "logging_dir", "log_with", "keep_history", "save_every_n_steps", "sample_every_n_steps"}
+    settings = {key: value for key, value in describe(run).items() if key not in ignored}
+    return {
+        "style": name,
+        "pictures": dataset.fingerprint,
+        "previous museum": digest.hexdigest(),
+        "base": museum.base.fingerprint,
+        **json.loads(json.dumps(settings, default=str)),
+    }
+
+
+def _seed(*key: object) -> int:
+    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:5], "big")
+
+
+def latent_cache(run: RunConfig, museum: Museum) -> LatentCache:
+    """The cache of this run: in memory always, on disk if asked for."""
+    folder = run.output.output_dir / "latents" if run.training.cache_latents_to_disk else None
+    encode = partial(encode_pictures, museum.base)
+    return LatentCache(
+        encode, vae_fingerprint=museum.base.vae_fingerprint, folder=folder, batch_size=run.training.vae_batch_size
+    )

@@ -1,0 +1,152 @@
+"""One forward pass of the student, and the loss terms that come of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.encode import encode_prompts
+from museum_plugin.config.schema import LossConfig
+from museum_plugin.errors import TrainingError
+from museum_plugin.losses.denoising import denoising_loss, min_snr_weight, offset_noise
+from museum_plugin.methods.bank import ReplayBatch
+from museum_plugin.methods.method import Step, Term
+from museum_plugin.museum.museum import Museum
+
+DENOISING = "denoising"
+
+
+@dataclass(frozen=True)
+class Rng:
+    """The random numbers of one step: the same for the same (seed, style, step), whatever came before."""
+
+    tensor: torch.Generator
+    """On the CPU, so that every device draws the same."""
+    python: Random
+
+
+def rng_for(seed: int, style: str, step: int, part: int = 0) -> Rng:
+    """Random numbers of a step of a style; `part` tells micro-steps and processes apart."""
+    digest = hashlib.sha256(f"{seed}/{style}/{step}/{part}".encode()).digest()
+    number = int.from_bytes(digest[:7], "big")
+    return Rng(torch.Generator().manual_seed(number), Random(number))
+
+
+@dataclass(frozen=True)
+class StyleBatch:
+    """What a step learns from."""
+
+    latents: Tensor
+    """(B, C, h, w) scaled."""
+    prompts: tuple[str, ...]
+    loss_weights: Tensor
+    """(B,): below 1 for prior preservation pictures."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The student's own batch after a forward pass, with what the terms need."""
+
+    pred: Tensor
+    target: Tensor
+    loss_weights: Tensor
+    step: Step
+
+
+@dataclass(frozen=True)
+class ReplayInputs:
+    """The bank's batch and the text states of its prompts."""
+
+    batch: ReplayBatch
+    states: Tensor
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """What does not change from step to step."""
+
+    loss: LossConfig
+    clip_skip: int
+    watched: tuple[str, ...] = ()
+    """Blocks whose outputs a term needs."""
+
+
+def student_pass(
+    museum: Museum, denoiser: Denoiser, batch: StyleBatch, rng: Rng, replay: ReplayInputs | None, options: PassOptions
+) -> Pass:
+    """Add noise, predict the style's batch and the bank's batch in one pass where their sizes agree.
+
+    Args:
+        replay: the bank's batch with its text states, or None.
+    """
+    device = batch.latents.device
+    noise = torch.randn(batch.latents.shape, generator=rng.tensor).to(device)
+    if options.loss.noise_offset:
+        noise = offset_noise(noise, options.loss.noise_offset, rng.tensor)
+    t = torch.randint(denoiser.timesteps, (len(noise),), generator=rng.tensor).to(device)
+    noisy = denoiser.add_noise(batch.latents, noise, t)
+    states = encode_prompts(museum.base, batch.prompts, clip_skip=options.clip_skip)
+    pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)
+    step = Step(
+        t=t,
+        alpha_bar=denoiser.alpha_bar(t),
+        pred_x0=denoiser.predict_x0(noisy, pred, t),
+        replay=replay.batch if replay else None,
+        replay_pred=replay_pred,
+        features=features,
+    )
+    return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step)
+
+
+def _predict(
+    denoiser: Denoiser, own: tuple[Tensor, Tensor, Tensor], replay: ReplayInputs | None, watched: tuple[str, ...]
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+    noisy, t, states = own
+    if replay is None:
+        return denoiser.predict(noisy, t, states), None, ()
+    other = (replay.batch.noisy, replay.batch.t, replay.states.to(states.dtype))
+    with denoiser.watch(watched) as features:
+        if noisy.shape[1:] == other[0].shape[1:]:
+            both = denoiser.predict(*(torch.cat(pair) for pair in zip(own, other, strict=True)))
+            pred, replay_pred = both[: len(noisy)], both[len(noisy) :]
+            found = tuple(feature[len(noisy) :] for feature in features)
+        else:
+            pred = denoiser.predict(*own)
+            features.clear()
+            replay_pred = denoiser.predict(*other)
+            found = tuple(features)
+    return pred, replay_pred, found
+
+
+def loss_terms(
+    museum: Museum, done: Pass, terms: dict[str, tuple[Term, float]], loss: LossConfig, prediction_type: str
+) -> dict[str, Tensor]:
+    """The weighted terms of a step by name; their sum is what is minimised."""
+    per_sample = denoising_loss(done.pred, done.target)
+    if loss.min_snr_gamma is not None:
+        per_sample = per_sample * min_snr_weight(done.step.alpha_bar, loss.min_snr_gamma, prediction_type)
+    found = {DENOISING: (per_sample * done.loss_weights).mean()}
+    for name, (term, weight) in terms.items():
+        penalty = term.penalty(museum, done.step)
+        if penalty is not None:
+            found[name] = weight * penalty
+    return found
+
+
+def stop_if_not_finite(terms: dict[str, Tensor], style: str, step: int, pictures: list[str]) -> None:
+    """Refuse a step whose loss is not a number, before it can change anything.
+
+    Raises:
+        TrainingError: names style, step, terms and pictures.
+    """
+    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+    if bad:
+        raise TrainingError(
+            f"style {style!r}, step {step + 1}: the loss is not finite ({', '.join(bad)}) on "
+            f"{', '.join(pictures[:4])}; nothing of this step was kept. A lower learning rate or bf16 usually cures it."
+        )

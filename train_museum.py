@@ -1,0 +1,25 @@
+"""Teach a museum: one LoRA file, many styles, one after another. `python train_museum.py --help` lists the flags."""
+
+from __future__ import annotations
+
+import sys
+
+from museum_plugin.cli.console import run_reporting_errors
+from museum_plugin.config.arguments import parse_command_line
+
+
+def main(argv: list[str]) -> int:
+    """Parse, train, and say where the results are. Returns the exit code."""
+
+    def work() -> None:
+        run = parse_command_line(argv)
+        from museum_plugin.train.loop import train  # torch takes seconds to load; a wrong flag does not wait for it
+        from museum_plugin.train.report import closing_lines
+
+        print("\n".join(closing_lines(run, train(run))))
+
+    return run_reporting_errors(work, when_stopped="stopped at once; the museum file is as it was before this style")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
