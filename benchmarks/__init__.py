@@ -1,0 +1,1 @@
+"""Measurements. Each prints a table and names the command that makes it."""

@@ -1,0 +1,194 @@
+"""Teach the shipped styles one after another with each method, and measure what was learned and what was forgotten.
+
+python -m benchmarks.forgetting [--styles 6] [--seeds 3] [--methods finetune paper museum joint] [--steps N]
+       [--out output/forgetting] [--set FLAG=VALUE ...]
+
+Scores are the pocket classifier's: the probability of the right style in pictures of held-out captions, drawn with the
+style's trigger. Each method and seed is written to a JSON file as soon as it is done; run again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.joint import teach_jointly
+from benchmarks.pocket_pictures import Shown, show
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.config.arguments import parse_command_line
+from museum_plugin.config.schema import RunConfig
+from museum_plugin.judge.grid import write_grid
+from museum_plugin.judge.matrix import average_forgetting
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.store import open_museum
+from museum_plugin.pocket import MODEL_DIR
+from museum_plugin.pocket.classifier import Classifier, load_classifier
+from museum_plugin.pocket.scenes import held_out_scenes
+from museum_plugin.pocket.styles import FLAT, STYLES
+from museum_plugin.train.loop import train
+
+JOINT = "joint"
+_PICTURES = 36
+_DRAWN_SEED = 50_000
+
+
+@dataclass
+class Result:
+    """What one method did with one seed."""
+
+    method: str
+    seed: int
+    styles: list[str]
+    matrix: list[list[float]] = field(default_factory=list)
+    """R[i][j]: score of style j after learning style i."""
+    no_trigger: list[float] = field(default_factory=list)
+    """Share of pictures without trigger judged flat, after each style."""
+    objects: list[float] = field(default_factory=list)
+    """Share of pictures with trigger whose object is recognised, for each style at the end."""
+    seconds_a_step: float = 0.0
+    base_flat: float = 0.0
+    """The same share as `no_trigger`, of the bare base."""
+
+    @property
+    def learned(self) -> float:
+        """Mean score of each style right after it was learned."""
+        return sum(row[-1] for row in self.matrix) / len(self.matrix) if self.method != JOINT else self.kept
+
+    @property
+    def kept(self) -> float:
+        """Mean score of all styles at the end."""
+        return sum(self.matrix[-1]) / len(self.matrix[-1])
+
+    @property
+    def forgetting(self) -> float:
+        """Average forgetting of the matrix."""
+        return average_forgetting(self.matrix) if self.method != JOINT else 0.0
+
+
+def run_config(method: str, seed: int, folder: Path, style: str, more: list[str]) -> RunConfig:
+    """The configuration that a user's command line would give."""
+    return parse_command_line(
+        [
+            f"--pretrained_model_name_or_path={MODEL_DIR}",
+            f"--dataset_config=examples/styles/{style}.toml",
+            f"--museum={folder / 'museum.safetensors'}",
+            f"--output_dir={folder}",
+            f"--method={'finetune' if method == JOINT else method}",
+            f"--seed={seed}",
+            "--cache_latents",
+            *more,
+        ]
+    )
+
+
+def examine(base: BaseModel, museum: Museum, classifier: Classifier, styles: list[str]) -> dict[str, Shown]:
+    """Pictures of every style and without trigger."""
+    scenes = held_out_scenes()[:_PICTURES]
+    return {
+        name: show(base, classifier, scenes, museum.phrase(name or None), seed=_DRAWN_SEED) for name in ["", *styles]
+    }
+
+
+def teach_and_measure(
+    method: str, seed: int, styles: list[str], folder: Path, more: list[str], classifier: Classifier
+) -> Result:
+    """Teach the styles in order and examine the museum file after each."""
+    result, base = Result(method, seed, styles), load_base(MODEL_DIR)
+    with torch.no_grad():
+        bare = show(base, classifier, held_out_scenes()[:_PICTURES], "", seed=_DRAWN_SEED)
+    result.base_flat = bare.style_rate(FLAT)
+    seconds = []
+    for number, style in enumerate(styles):
+        if method == JOINT and number + 1 < len(styles):
+            continue
+        run = run_config(method, seed, folder, style, more)
+        if method == JOINT:
+            museum, speed = teach_jointly(run, styles)
+        else:
+            speed = train(run)[-1].seconds_a_step or 0.0
+            museum = open_museum(folder / "museum.safetensors", base)
+        seconds.append(speed)
+        with torch.no_grad(), museum.attached():
+            shown = examine(museum.base, museum, classifier, styles[: number + 1])
+        result.matrix.append([shown[name].style_score(name) for name in styles[: number + 1]])
+        result.no_trigger.append(shown[""].style_rate(FLAT))
+        result.objects = [shown[name].object_rate() for name in styles[: number + 1]]
+        print(f"{method} seed {seed} after {style}:", " ".join(f"{score:.2f}" for score in result.matrix[-1]),
+              f"| flat {result.no_trigger[-1]:.2f} | {seconds[-1]:.3f} s a step", flush=True)  # fmt: skip
+        columns = {name or "no trigger": pictures.images[:6] for name, pictures in shown.items()}
+        write_grid(
+            folder / f"{number + 1:02d}-{style}.png", columns, [scene.caption() for scene in shown[""].scenes[:6]]
+        )
+    result.seconds_a_step = sum(seconds) / len(seconds)
+    return result
+
+
+def table(results: list[Result]) -> str:
+    """The figures of each method: mean over seeds."""
+    methods = list(dict.fromkeys(result.method for result in results))
+    by_method = {method: [r for r in results if r.method == method] for method in methods}
+    mean = {
+        method: [
+            sum(values) / len(values)
+            for values in zip(
+                *((r.learned, r.kept, r.forgetting, r.no_trigger[-1], r.base_flat, r.seconds_a_step) for r in group),
+                strict=True,
+            )
+        ]
+        for method, group in by_method.items()
+    }
+    head = ("learned", "at end", "kept", "forgetting", "no trigger", "of base's", "s/step")
+    lines = [f"{'method':10}{'seeds':>6}" + "".join(f"{name:>12}" for name in head)]
+    for method, (learned, kept, forgetting, flat, base_flat, seconds) in mean.items():
+        numbers = (learned, kept, kept / max(learned, 1e-9), forgetting, flat, flat / max(base_flat, 1e-9), seconds)
+        row = "".join(f"{value:12.3f}" for value in numbers)
+        lines.append(f"{method:10}{len(by_method[method]):6}{row}")
+    if {"museum", "finetune"} <= set(mean):
+        ours, plain = mean["museum"], mean["finetune"]
+        bars = (
+            ("score at the end / just learned", ours[1] / max(ours[0], 1e-9), ">=", 0.9),
+            ("plasticity / finetune's", ours[0] / max(plain[0], 1e-9), ">=", 0.85),
+            ("no trigger, of the base's rate", ours[3] / max(ours[4], 1e-9), ">=", 0.9),
+            ("step time / finetune's", ours[5] / plain[5], "<=", 1.5),
+        )
+        lines.append("")
+        for name, value, sign, bar in bars:
+            holds = value >= bar if sign == ">=" else value <= bar
+            lines.append(f"museum: {name:34}{value:8.3f}   {sign} {bar}   {'holds' if holds else 'does not hold'}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is not there yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=["finetune", "paper", "museum", JOINT])
+    parser.add_argument("--styles", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--out", type=Path, default=Path("output/forgetting"))
+    parser.add_argument("--set", nargs="*", default=[], metavar="FLAG=VALUE", help="more flags of train_museum.py")
+    args = parser.parse_args()
+    logging.getLogger("museum").setLevel(logging.WARNING)
+    more = [f"--{pair}" for pair in args.set] + ([f"--max_train_steps={args.steps}"] if args.steps else [])
+    classifier, results = load_classifier(), []
+    for seed in range(args.seeds):
+        for method in args.methods:
+            file = args.out / f"{method}-{seed}.json"
+            if file.exists():
+                results.append(Result(**json.loads(file.read_text())))
+                continue
+            folder = args.out / f"{method}-{seed}"
+            result = teach_and_measure(method, seed, list(STYLES)[: args.styles], folder, more, classifier)
+            file.write_text(json.dumps(asdict(result), indent=1))
+            results.append(replace(result))
+    print(table(results))
+    (args.out / "table.txt").write_text(table(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""`joint`, the upper reference: all styles taught at once, which no user can do who gets them one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from accelerate import Accelerator
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.load import load_base
+from museum_plugin.config.arguments import parse_command_line
+from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.slots import Slot
+from museum_plugin.museum.store import new_museum
+from museum_plugin.museum.triggers import slot_words
+from museum_plugin.train.log import StopRequest
+from museum_plugin.train.loop import teach_style
+from museum_plugin.train.setup import Classroom, begin_style, latent_cache
+
+
+def teach_jointly(run: RunConfig, styles: list[str]) -> tuple[Museum, float]:
+    """Train on the pictures of all styles, mixed, each with its own trigger, for as many steps as the styles together.
+
+    Args:
+        run: the configuration of one style; its data are replaced.
+    Returns:
+        The museum, and the mean seconds of a step.
+    """
+    words = slot_words()[: len(styles)]
+    datasets = []
+    for style, word in zip(styles, words, strict=True):
+        for dataset in parse_command_line([f"--dataset_config=examples/styles/{style}.toml"]).styles[0].datasets:
+            subsets = tuple(replace(subset, caption_suffix=f"in {word} style") for subset in dataset.subsets)
+            datasets.append(replace(dataset, subsets=subsets))
+    data = StyleData("joint", " ".join(words), tuple(datasets))
+    run = replace(
+        run,
+        styles=(data,),
+        slot=replace(run.slot, vectors=len(words)),
+        training=replace(run.training, steps=run.training.steps * len(styles)),
+    )
+    base = load_base(run.base.path)
+    museum = new_museum(
+        base, rank=run.network.rank, alpha=run.network.alpha, seed=run.training.seed, with_text_encoder=False
+    )
+    room = Classroom(run, Accelerator(), museum, Denoiser(base), latent_cache(run, museum))
+    with museum.attached():
+        # Captions name their style themselves, so nothing is to be added to them.
+        lesson = replace(begin_style(room, data, StyleDataset(data)), phrase="")
+        seconds = teach_style(room, lesson, StopRequest())
+    slot = museum.slots.slots.pop("joint")
+    for i, style in enumerate(styles):
+        vectors = tuple(vector[i : i + 1].detach().clone() for vector in slot.vectors)
+        museum.slots.add(Slot(style, (words[i],), (slot.token_ids[i],), vectors))
+    return museum, seconds
