@@ -2,6 +2,7 @@
 
     method.py    the interface of a term
     bank.py      what the previous museum draws and predicts, for the terms that need it
+    moments.py   what old prompts feed the LoRA's modules
     finetune.py  no term at all
     paper.py     style distillation, weight and feature regularisation
     museum.py    the default
@@ -29,6 +30,7 @@ TERMS: dict[str, type[Term]] = {
         paper.WeightRegularization,
         paper.FeatureRegularization,
         museum.FunctionLock,
+        museum.FeatureLock,
     )
 }
 """Every term by name; any method can be given any of them by `term_weights`."""

@@ -8,10 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from museum_plugin.methods.bank import Bank, ReplayBatch
+from museum_plugin.methods.moments import InputMoment
 from museum_plugin.museum.museum import Museum, Snapshot
 
 REPLAY = "replay"
 """Need: every step also predicts a batch of the bank."""
+MOMENTS = "moments"
+"""Need: the second moments of what old prompts feed each module of the U-Net, measured once a style."""
 FEATURES = "features"
 """Need: the U-Net blocks' outputs for the bank's batch, and the previous museum's for the same."""
 
@@ -25,6 +28,8 @@ class StyleStart:
     """The museum before this style: the teacher."""
     bank: Bank | None
     """Present if any term needs it."""
+    moments: dict[str, InputMoment]
+    """By kohya key; empty unless a term needs them."""
     style_means: dict[tuple[int, int], Tensor]
     """Mean latent (C, h, w) of the style's pictures, for each latent size (h, w)."""
 

@@ -9,6 +9,7 @@ from random import Random
 from museum_plugin.pocket.scenes import COLORS, OBJECTS, PLACES, Scene, draw
 from museum_plugin.pocket.styles import STYLES
 
+DEMO_STYLES = ("ink", "neon", "mosaic")
 _DATASET = """\
 [[datasets]]
 style = "{style}"
@@ -36,7 +37,8 @@ def example_scenes(style_number: int) -> list[Scene]:
 
 
 def write_examples(folder: Path) -> None:
-    """Write twelve pictures with captions and a dataset TOML for each style, and one TOML with all styles."""
+    """Write twelve pictures with captions and a dataset TOML for each style, one TOML with all styles and one
+    with those of the demo."""
     for number, (style, apply) in enumerate(STYLES.items()):
         rng = Random(f"example/{style}")
         (folder / style).mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,9 @@ def write_examples(folder: Path) -> None:
     datasets = "\n".join(_DATASET.format(style=style) for style in STYLES)
     text = _HEADER.format(title="All eight styles, taught in this order.") + datasets
     (folder / "all.toml").write_text(text, encoding="utf-8")
+    datasets = "\n".join(_DATASET.format(style=style) for style in DEMO_STYLES)
+    text = _HEADER.format(title="The three styles of the demo, taught in this order.") + datasets
+    (folder / "demo.toml").write_text(text, encoding="utf-8")
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class UnetPlan:
     steps: int
     seed: int
     batch_size: int = 32
-    pictures: int = 20_000
+    pictures: int = 12_000
     learning_rate: float = 1e-3
 
 

@@ -24,7 +24,8 @@ from museum_plugin.data.cache import LatentCache
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
-from museum_plugin.methods.method import FEATURES, REPLAY, StyleStart, Term
+from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, StyleStart
+from museum_plugin.methods.moments import input_moments
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.checkpoint import Training
@@ -34,6 +35,8 @@ from museum_plugin.train.step import PassOptions
 _REMEMBERED_CAPTIONS = 24
 _STATISTICS_PICTURES = 256
 _FEATURE_ANCHORS = 24
+_WATCHED_BLOCKS = 3
+_MOMENT_ANCHORS = 48
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,16 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     captions = content_captions(dataset, style.trigger)
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
     states = StateCache(museum, run.base.clip_skip)
-    bank, watched = _fill_bank(room, name, terms, captions, states, sampling_plan(run, dataset, room))
+    needs = frozenset().union(*(term.needs for term, _ in terms.values()))
+    bank = _fill_bank(room, name, captions, sampling_plan(run, dataset, room)) if REPLAY in needs else None
+    moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
+    watched = room.denoiser.feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
+    if bank and watched:
+        bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
     identity = _identity(run, name, dataset, museum)
     if style.name is not None:
         _open_slot(room, style)
-    start = StyleStart(museum, previous, bank, _style_means(latents, museum.base.device))
+    start = StyleStart(museum, previous, bank, moments, _style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, _parameter_groups(run, museum, style.name))
@@ -163,17 +171,7 @@ def _style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tupl
     return {size: torch.stack(group).mean(dim=0).to(device) for size, group in by_size.items()}
 
 
-def _fill_bank(
-    room: Classroom,
-    name: str,
-    terms: dict[str, tuple[Term, float]],
-    captions: tuple[str, ...],
-    states: StateCache,
-    plan: SamplingPlan,
-) -> tuple[Bank | None, tuple[str, ...]]:
-    needs = frozenset().union(*(term.needs for term, _ in terms.values()))
-    if REPLAY not in needs:
-        return None, ()
+def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: SamplingPlan) -> Bank:
     replay, museum = room.run.replay, room.museum
     old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
     bank_plan = BankPlan(
@@ -186,11 +184,7 @@ def _fill_bank(
     total = replay.neutral + replay.per_style * len(museum.styles())
     visible = room.accelerator.is_local_main_process
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
-        bank = fill_bank(museum, bank_plan, bar.update)
-    if FEATURES not in needs:
-        return bank, ()
-    blocks = room.denoiser.feature_blocks()[-3:]
-    return with_features(bank, museum, states, blocks, _FEATURE_ANCHORS), blocks
+        return fill_bank(museum, bank_plan, bar.update)
 
 
 def _parameter_groups(run: RunConfig, museum: Museum, style: str | None) -> list[dict[str, Any]]:
