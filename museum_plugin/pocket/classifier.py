@@ -139,5 +139,5 @@ def load_classifier(path: Path = CLASSIFIER_FILE) -> Classifier:
 def make_classifier(seed: int, folder: Path = MODEL_DIR) -> dict[str, float]:
     """Train, write and examine the classifier on pictures drawn with another seed; returns its accuracy."""
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
-    save_classifier(train_classifier(vae, steps=1200, pictures=6000, seed=seed))
+    save_classifier(train_classifier(vae, steps=1000, pictures=5000, seed=seed))
     return accuracy(load_classifier(), draw_exam(1000, seed + 1))

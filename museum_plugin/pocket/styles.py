@@ -64,9 +64,9 @@ def ink(image: Image.Image, rng: Random) -> Image.Image:
     """Black pen on cream paper: shade is diagonal hatching, two directions where it is dark."""
     x, y = _grid(image)
     dark = 1 - _pixels(_blur(image, 1.2).convert("L"))
-    phase = rng.uniform(0, 8)
-    first = np.abs(((x + y + phase) % 8) - 4) / 4
-    second = np.abs(((x - y + phase) % 8) - 4) / 4
+    phase = rng.uniform(0, 14)
+    first = np.abs(((x + y + phase) % 14) - 7) / 7
+    second = np.abs(((x - y + phase) % 14) - 7) / 7
     strokes = (first < (dark * 1.1 - 0.12)) | (second < (dark * 1.5 - 0.85))
     black = np.maximum(strokes * 0.92, _edges(image, 0.7) > 0.35)
     return _blur(_picture(_mix((246, 236, 214), (26, 24, 30), black.astype(np.float32))), 0.45)
@@ -84,11 +84,11 @@ def blueprint(image: Image.Image, rng: Random) -> Image.Image:
 def dots(image: Image.Image, rng: Random) -> Image.Image:
     """Pop-art print: round dots of the local color on white, larger where it is darker."""
     x, y = _grid(image)
-    shift = rng.uniform(0, 8)
+    shift = rng.uniform(0, 14)
     u, v = (x + y + shift) / np.sqrt(2), (x - y) / np.sqrt(2)
-    distance = np.hypot(u % 8 - 4, v % 8 - 4)
+    distance = np.hypot(u % 14 - 7, v % 14 - 7)
     soft = _blur(image, 2.0)
-    radius = 1.6 + 3.4 * (1 - _light(soft)) ** 0.7
+    radius = 2.6 + 5.8 * (1 - _light(soft)) ** 0.7
     inside = (radius - distance + 0.5).clip(0, 1)[..., None]
     color = _pixels(soft)
     vivid = (color - color.mean(axis=2, keepdims=True)) * 1.6 + color.mean(axis=2, keepdims=True) * 0.85

@@ -20,6 +20,7 @@ from museum_plugin.pocket.scenes import training_scenes
 _CAPTION_DROPOUT = 0.1
 _MIN_SNR_GAMMA = 5.0
 _SAVE_EVERY = 500
+_SET_FILE = "training_set.pt"
 
 
 class PocketDenoiser(nn.Module):
@@ -70,21 +71,31 @@ class UnetPlan:
 
     steps: int
     seed: int
-    batch_size: int = 32
+    batch_size: int = 16
     pictures: int = 12_000
     learning_rate: float = 1e-3
+
+
+def _training_set(folder: Path, plan: UnetPlan) -> tuple[Tensor, list[str]]:
+    """Latents (N, 4, h, w) of drawn pictures, and a caption for each."""
+    file = folder / _SET_FILE
+    if file.exists():
+        stored = torch.load(file)
+        return stored["latents"], stored["captions"]
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+    images, captions = captioned_pictures(training_scenes(), plan.pictures, plan.seed)
+    latents = encode_pictures(vae, images)
+    torch.save({"latents": latents, "captions": captions}, file)
+    return latents, captions
 
 
 def train_unet(folder: Path, tokenizer: CLIPTokenizer, plan: UnetPlan) -> None:
     """Train on held-in scenes and write the moving average of the weights to `folder`, every 500 steps and at the end.
 
-    A run that was stopped goes on from `folder/training_state.pt`, which is removed at the end.
+    A run that was stopped goes on from `training_set.pt` and `training_state.pt` in `folder`, removed at the end.
     """
     torch.manual_seed(plan.seed)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
-    images, captions = captioned_pictures(training_scenes(), plan.pictures, plan.seed)
-    latents = encode_pictures(vae, images)
-    del images, vae
+    latents, captions = _training_set(folder, plan)
     ids = tokenizer(["", *captions], padding="max_length", return_tensors="pt").input_ids
     empty, ids = ids[0], ids[1:]
     model = PocketDenoiser(tokenizer).train()
@@ -138,3 +149,4 @@ def train_unet(folder: Path, tokenizer: CLIPTokenizer, plan: UnetPlan) -> None:
                 state_file,
             )
     state_file.unlink(missing_ok=True)
+    (folder / _SET_FILE).unlink(missing_ok=True)
