@@ -1,10 +1,11 @@
 """Teach the shipped styles one after another with each method, and measure what was learned and what was forgotten.
 
 python -m benchmarks.forgetting [--styles 6] [--seeds 3] [--methods finetune paper museum joint] [--steps N]
-       [--out output/forgetting] [--set FLAG=VALUE ...]
+       [--pictures N] [--out output/forgetting] [--set FLAG=VALUE ...]
 
-Scores are the pocket classifier's: the probability of the right style in pictures of held-out captions, drawn with the
-style's trigger. Each method and seed is written to a JSON file as soon as it is done; run again, it goes on.
+The settings are the demo's (`presets/demo.toml`). Scores are the pocket classifier's: the probability of the right
+style in pictures of held-out captions, drawn with the style's trigger. Each method and seed is written to a JSON file
+as soon as it is done; run again, it goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -19,21 +21,19 @@ import torch
 
 from benchmarks.joint import teach_jointly
 from benchmarks.pocket_pictures import Shown, show
-from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.load import load_base
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import average_forgetting
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
-from museum_plugin.pocket import MODEL_DIR
 from museum_plugin.pocket.classifier import Classifier, load_classifier
 from museum_plugin.pocket.scenes import held_out_scenes
 from museum_plugin.pocket.styles import FLAT, STYLES
 from museum_plugin.train.loop import train
 
 JOINT = "joint"
-_PICTURES = 36
 _DRAWN_SEED = 50_000
 
 
@@ -70,43 +70,55 @@ class Result:
         return average_forgetting(self.matrix) if self.method != JOINT else 0.0
 
 
-def run_config(method: str, seed: int, folder: Path, style: str, more: list[str]) -> RunConfig:
+def run_config(method: str, seed: int, folder: Path, style: str, more: Sequence[str]) -> RunConfig:
     """The configuration that a user's command line would give."""
     return parse_command_line(
         [
-            f"--pretrained_model_name_or_path={MODEL_DIR}",
+            "--config_file=presets/demo.toml",
             f"--dataset_config=examples/styles/{style}.toml",
             f"--museum={folder / 'museum.safetensors'}",
             f"--output_dir={folder}",
             f"--method={'finetune' if method == JOINT else method}",
             f"--seed={seed}",
-            "--cache_latents",
             *more,
         ]
     )
 
 
-def examine(base: BaseModel, museum: Museum, classifier: Classifier, styles: list[str]) -> dict[str, Shown]:
+def examine(museum: Museum, classifier: Classifier, styles: list[str], pictures: int) -> dict[str, Shown]:
     """Pictures of every style and without trigger."""
-    scenes = held_out_scenes()[:_PICTURES]
+    scenes = held_out_scenes()[:pictures]
     return {
-        name: show(base, classifier, scenes, museum.phrase(name or None), seed=_DRAWN_SEED) for name in ["", *styles]
+        name: show(museum.base, classifier, scenes, museum.phrase(name or None), seed=_DRAWN_SEED)
+        for name in ["", *styles]
     }
 
 
-def teach_and_measure(
-    method: str, seed: int, styles: list[str], folder: Path, more: list[str], classifier: Classifier
-) -> Result:
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all methods and seeds."""
+
+    styles: tuple[str, ...]
+    out: Path
+    flags: tuple[str, ...]
+    """More flags of train_museum.py."""
+    pictures: int
+    """How many are drawn for each score."""
+
+
+def teach_and_measure(method: str, seed: int, setting: Setting, classifier: Classifier) -> Result:
     """Teach the styles in order and examine the museum file after each."""
-    result, base = Result(method, seed, styles), load_base(MODEL_DIR)
+    styles, folder = list(setting.styles), setting.out / f"{method}-{seed}"
+    result = Result(method, seed, styles)
+    base = load_base(run_config(method, seed, folder, styles[0], setting.flags).base.path)
     with torch.no_grad():
-        bare = show(base, classifier, held_out_scenes()[:_PICTURES], "", seed=_DRAWN_SEED)
+        bare = show(base, classifier, held_out_scenes()[: setting.pictures], "", seed=_DRAWN_SEED)
     result.base_flat = bare.style_rate(FLAT)
     seconds = []
     for number, style in enumerate(styles):
         if method == JOINT and number + 1 < len(styles):
             continue
-        run = run_config(method, seed, folder, style, more)
+        run = run_config(method, seed, folder, style, setting.flags)
         if method == JOINT:
             museum, speed = teach_jointly(run, styles)
         else:
@@ -114,7 +126,7 @@ def teach_and_measure(
             museum = open_museum(folder / "museum.safetensors", base)
         seconds.append(speed)
         with torch.no_grad(), museum.attached():
-            shown = examine(museum.base, museum, classifier, styles[: number + 1])
+            shown = examine(museum, classifier, styles[: number + 1], setting.pictures)
         result.matrix.append([shown[name].style_score(name) for name in styles[: number + 1]])
         result.no_trigger.append(shown[""].style_rate(FLAT))
         result.objects = [shown[name].object_rate() for name in styles[: number + 1]]
@@ -170,11 +182,13 @@ def main() -> None:
     parser.add_argument("--styles", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--pictures", type=int, default=36, help="drawn for each score")
     parser.add_argument("--out", type=Path, default=Path("output/forgetting"))
     parser.add_argument("--set", nargs="*", default=[], metavar="FLAG=VALUE", help="more flags of train_museum.py")
     args = parser.parse_args()
     logging.getLogger("museum").setLevel(logging.WARNING)
-    more = [f"--{pair}" for pair in args.set] + ([f"--max_train_steps={args.steps}"] if args.steps else [])
+    flags = [f"--{pair}" for pair in args.set] + ([f"--max_train_steps={args.steps}"] if args.steps else [])
+    setting = Setting(tuple(STYLES)[: args.styles], args.out, tuple(flags), args.pictures)
     classifier, results = load_classifier(), []
     for seed in range(args.seeds):
         for method in args.methods:
@@ -182,8 +196,7 @@ def main() -> None:
             if file.exists():
                 results.append(Result(**json.loads(file.read_text())))
                 continue
-            folder = args.out / f"{method}-{seed}"
-            result = teach_and_measure(method, seed, list(STYLES)[: args.styles], folder, more, classifier)
+            result = teach_and_measure(method, seed, setting, classifier)
             file.write_text(json.dumps(asdict(result), indent=1))
             results.append(replace(result))
     print(table(results))

@@ -13,7 +13,7 @@ from museum_plugin.base.sampler import SamplingPlan, sample_latents
 from museum_plugin.pocket.classifier import COLOR_NAMES, STYLE_NAMES, Classifier, Reading
 from museum_plugin.pocket.scenes import OBJECTS, Scene
 
-PLAN = SamplingPlan(width=128, height=128, steps=20, guidance=4.0)
+PLAN = SamplingPlan(width=128, height=128, steps=20, guidance=2.0)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,8 @@ FLAGS: tuple[Flag, ...] = (
          "text file, one preview prompt a line; {style} stands for the style's phrase", is_input=True),
     Flag("sample_every_n_steps", "preview.every_n_steps", to_count_or_off,
          "optimizer steps between previews; 0 or nothing: none"),
+    Flag("sample_guidance", "preview.guidance", to_float, "classifier-free guidance scale of previews and verdicts"),
+    Flag("sample_steps", "preview.sampling_steps", to_int, "denoising steps of previews and verdicts"),
     Flag("output_dir", "output.output_dir", to_path, "folder of results (default: output)"),
     Flag("output_name", "output.output_name", to_name,
          "file name of results without extension (default: the museum's own, else last)"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from museum_plugin.errors import ConfigError
+
+RESERVED_STYLE_NAMES = ("base", "no trigger")
+"""What the grid calls the columns that show no style."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -66,6 +70,7 @@ class SubsetConfig:
     def __post_init__(self) -> None:
         require(self.num_repeats >= 1, f"num_repeats: found {self.num_repeats}, must be 1 or more")
         require(self.keep_tokens >= 0, f"keep_tokens: found {self.keep_tokens}, must be 0 or more")
+        require(self.caption_separator != "", 'caption_separator: found "", must be at least one character')
         for name in ("caption_dropout_rate", "caption_tag_dropout_rate"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name}: found {value}, must lie between 0 and 1")
@@ -111,6 +116,17 @@ class StyleData:
     """The word(s) the user types; "auto" takes the next free slot word; None without a museum."""
     datasets: tuple[DatasetConfig, ...]
 
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            require(
+                re.fullmatch(r"\w[\w .+-]{0,62}", self.name) is not None,
+                f"style: found {self.name!r}; a name has up to 63 letters, digits, spaces and _ . + - (it names files)",
+            )
+            require(
+                self.name not in RESERVED_STYLE_NAMES,
+                f"style: {self.name!r} is the name of a column of the picture grid; choose another name",
+            )
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -150,7 +166,7 @@ class OptimizerConfig:
 
     name: str = "AdamW"
     arguments: dict[str, object] = field(default_factory=dict)
-    unet_learning_rate: float = 1e-3
+    unet_learning_rate: float = 1e-4
     text_encoder_learning_rate: float = 0.0
     schedule: str = "cosine"
     warmup_steps: int = 0
@@ -245,6 +261,9 @@ class PreviewConfig:
     sampling_steps: int = 20
     guidance: float = 4.0
 
+    def __post_init__(self) -> None:
+        require(self.sampling_steps >= 1, f"sample_steps: found {self.sampling_steps}, must be 1 or more")
+
 
 @dataclass(frozen=True)
 class OutputConfig:
@@ -285,3 +304,14 @@ class RunConfig:
     training: TrainingConfig
     preview: PreviewConfig
     output: OutputConfig
+
+    def __post_init__(self) -> None:
+        cached = self.training.cache_latents or self.training.cache_latents_to_disk
+        for style in self.styles:
+            for subset in (subset for dataset in style.datasets for subset in dataset.subsets):
+                for name in ("random_crop", "color_aug"):
+                    require(
+                        not (cached and getattr(subset, name)),
+                        f"{name} ({subset.image_dir}): cannot be used with cache_latents, since such pictures differ "
+                        "in every step; turn one of them off",
+                    )

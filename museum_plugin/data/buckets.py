@@ -55,8 +55,8 @@ def choose_bucket(size: Size, dataset: DatasetConfig) -> Placement:
     """Where a picture of this size goes; the crop is centred.
 
     With a fixed set: the bucket with the nearest width / height (of two, the first in sorted order); the picture is
-    scaled until it covers it. With `bucket_no_upscale`: a picture larger in area than the
-    resolution shrinks to it, and the bucket is the picture's size rounded down to the step.
+    scaled until it covers it. With `bucket_no_upscale`: a picture larger in area than the resolution shrinks to it, and
+    the bucket is the picture's size rounded down to the step.
 
     Source: sd-scripts. Ours: without buckets the picture is also scaled to cover the resolution.
 

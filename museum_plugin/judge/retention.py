@@ -19,6 +19,8 @@ BASE = "base"
 """Column of what the bare base draws."""
 NO_TRIGGER = "no trigger"
 """Column of what the museum draws for prompts without a trigger."""
+MEASURABLE = 0.1
+"""A style that scored less when it was learned cannot be told from the noise of a few pictures. Source: ours."""
 _PLACEHOLDER = "{style}"
 _NOT_FINITE = "are not finite; if mixed_precision is fp16, use bf16 or no"
 
@@ -80,7 +82,9 @@ class Verdict:
         lines = []
         for name in self.names:
             now = self.scores[name]
-            if name in kept:
+            if before.get(name, now) < MEASURABLE:
+                lines.append(f"{name} is too near to what the base draws for its statistics to tell ({now:.2f})")
+            elif name in kept:
                 lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f})")
             else:
                 lines.append(f"{name} is new: {now:.2f}")

@@ -3,7 +3,9 @@
 What it sees: the statistics of small neighbourhoods, so texture, palette, contrast and light. What it does not see:
 meaning, objects, composition, anything wider than a few latent positions. Pictures of the wrong objects in the right
 style score as well as the right ones; two styles that differ in their motifs alone have the same signature; and
-pictures of few or unusual objects move it a little, so a style's own held-out pictures score below 1.
+pictures of few or unusual objects move it, so a style's own held-out pictures score below 1. A style that lies no
+farther from the base than two sets of the base's own pictures lie from each other cannot be measured: it scores near 0
+even where it is drawn perfectly.
 """
 
 from __future__ import annotations

@@ -134,8 +134,9 @@ def test_an_orientation_behind_the_pixels_of_a_png_is_found(tmp_path: Path) -> N
     assert picture_size(path) == open_picture(path).size == (4, 8)
 
 
-def test_a_damaged_orientation_does_not_spoil_a_picture(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_a_damaged_orientation_does_not_spoil_a_picture(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     Image.new("RGB", (8, 4)).save(path, exif=b"Exif\0\0XX*\0garbage")
     assert picture_size(path) == open_picture(path).size == (8, 4)
 

@@ -30,7 +30,7 @@ from museum_plugin.museum.store import new_museum
 from tests.tiny_models import TINY_SLOT_WORDS, write_tiny_base
 
 EXHIBITION = Exhibition(
-    prompts=("a red cat", "a house {style} at night", "two fish"), seeds=(3, 4, 5), plan=SamplingPlan(64, 64, steps=2)
+    prompts=("a red cat", "a house {style} at night", "two fish"), seeds=(3, 4, 5), plan=SamplingPlan(64, 64, steps=1)
 )
 
 
@@ -252,3 +252,9 @@ def test_confusion_is_said() -> None:
     found = verdict({"ink": "dots", "dots": "dots"}, ink=0.1, dots=0.5)
     assert "ink is confused: its pictures are nearest to dots" in found.sentences({})
     assert len(found.sentences({})) == 4
+
+
+def test_a_style_that_could_never_be_told_from_the_base_is_not_said_to_be_kept() -> None:
+    lines = verdict(dots=0.02, ink=0.5).sentences({"dots": 0.04})
+    assert lines[0] == "dots is too near to what the base draws for its statistics to tell (0.02)"
+    assert lines[1] == "ink is new: 0.50"

@@ -1,0 +1,40 @@
+"""What the typed configuration refuses at birth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from museum_plugin.config.arguments import parse_command_line
+from museum_plugin.config.schema import RESERVED_STYLE_NAMES, StyleData, SubsetConfig
+from museum_plugin.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "x" * 64, "line\nbreak", *RESERVED_STYLE_NAMES])
+def test_a_style_name_that_cannot_name_files_or_columns_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="style"):
+        StyleData(name, "auto", ())
+
+
+@pytest.mark.parametrize("name", ["ukiyoe", "van Gogh 2", "浮世絵", "a.b-c_d+e", None])
+def test_ordinary_style_names_pass(name: str | None) -> None:
+    assert StyleData(name, "auto", ()).name == name
+
+
+@pytest.mark.parametrize("name", ["random_crop", "color_aug"])
+@pytest.mark.parametrize("cache", ["cache_latents", "cache_latents_to_disk"])
+def test_pictures_that_differ_in_every_step_cannot_be_cached(name: str, cache: str, tmp_path: Path) -> None:
+    dataset = tmp_path / "data.toml"
+    dataset.write_text(
+        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{tmp_path}"\n{name} = true\n'
+    )
+    command = ["--dataset_config", str(dataset)]
+    parse_command_line(command)
+    with pytest.raises(ConfigError, match=name):
+        parse_command_line([*command, f"--{cache}"])
+
+
+def test_tags_need_something_to_split_at() -> None:
+    with pytest.raises(ConfigError, match="caption_separator"):
+        SubsetConfig(Path("pictures"), caption_separator="")
