@@ -14,9 +14,9 @@ def main(argv: list[str]) -> int:
     def work() -> None:
         run = parse_command_line(argv)
         from museum_plugin.train.loop import train  # torch takes seconds to load; a wrong flag does not wait for it
-        from museum_plugin.train.report import closing_lines
+        from museum_plugin.train.report import report
 
-        print("\n".join(closing_lines(run, train(run))))
+        report(run, train(run))
 
     return run_reporting_errors(work, when_stopped="stopped at once; the museum file is as it was before this style")
 

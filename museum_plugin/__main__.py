@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import importlib
 import io
-import logging
-import os
 import sys
 
 from museum_plugin import __version__
 from museum_plugin.cli import COMMANDS
+from museum_plugin.cli.console import run_reporting_errors
 from museum_plugin.cli.parser import CommandParser
 from museum_plugin.cli.text_lines import table
 from museum_plugin.config.checks import did_you_mean
-from museum_plugin.errors import ConfigError, MuseumError
+from museum_plugin.errors import ConfigError
 
 
 def main(words: list[str]) -> int:
     """Run one command. Returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        run_command(words)
-        sys.stdout.flush()
-    except MuseumError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `... | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return run_reporting_errors(lambda: run_command(words), when_stopped="stopped")
 
 
 def run_command(words: list[str]) -> None:

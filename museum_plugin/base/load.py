@@ -67,7 +67,8 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
             flat = tensor.detach().flatten()
-            places = torch.linspace(0, len(flat) - 1, min(_SAMPLED_VALUES, len(flat))).long()
+            count = min(_SAMPLED_VALUES, len(flat))
+            places = torch.arange(count) * (len(flat) - 1) // max(1, count - 1)  # whole numbers: float32 is too short
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
             digest.update(flat[places].half().cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -80,7 +81,7 @@ def load_base(path: Path) -> BaseModel:
         BaseModelError: the folder is missing or incomplete, its weights are damaged or of an unsupported family.
     """
     _check_folder(path)
-    family = detect_family(json.loads((path / "unet" / "config.json").read_text(encoding="utf-8")))
+    family = _family(path)
     if family is SDXL:
         raise BaseModelError(f"{path}: this is an SDXL model; SD1 and SD2 diffusers folders can be trained so far")
     try:
@@ -92,6 +93,11 @@ def load_base(path: Path) -> BaseModel:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BaseModelError(f"{path}: the base model cannot be loaded: {reason}. Is the folder complete?") from error
+    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
+        raise BaseModelError(
+            f"{path}: U-Net and text encoder do not belong together: the U-Net takes text states of width "
+            f"{unet.config.cross_attention_dim}, the text encoder gives {text_encoder.config.hidden_size}"
+        )
     for module in (unet, vae, text_encoder):
         module.requires_grad_(False).eval()
     return BaseModel(
@@ -106,6 +112,17 @@ def load_base(path: Path) -> BaseModel:
         tokenizers=(tokenizer,),
         alphas_cumprod=scheduler.alphas_cumprod.float(),
     )
+
+
+def _family(path: Path) -> Family:
+    config = path / "unet" / "config.json"
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a table")
+    except (OSError, ValueError) as error:
+        raise BaseModelError(f"{config}: cannot be read ({error}); is the base model complete?") from error
+    return detect_family(content)
 
 
 def _check_folder(path: Path) -> None:

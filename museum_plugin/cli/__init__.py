@@ -1,14 +1,16 @@
 """The commands of `python -m museum_plugin`, one small file each.
 
-    list_styles.py     list: the styles of a museum, one line each
-    show.py            show: all that the ledger knows
-    style_pages.py     what `show` says of one style
-    sample.py          sample: draw pictures
-    rollback.py        rollback: bring an earlier version back
-    parser.py          argparse whose complaints are errors of ours; the kinds of values
-    quick_ledger.py    the ledger of a file without loading torch
-    museum_base.py     where the base model of a museum is found
-    text_lines.py      tables and paragraphs for a terminal
+    list_styles.py      list: the styles of a museum, one line each
+    show.py             show: all that the ledger knows
+    style_pages.py      what `show` says of one style
+    sample.py           sample: what is to be drawn
+    sample_pictures.py  sample: the drawing
+    rollback.py         rollback: bring an earlier version back
+    console.py          errors as a line and an exit code, quiet libraries; shared with train_museum.py
+    parser.py           argparse whose complaints are errors of ours; the kinds of values
+    quick_ledger.py     the ledger of a file without loading torch
+    museum_base.py      where the base model of a museum is found
+    text_lines.py       tables and paragraphs for a terminal
 
 A command's file has `add_arguments(parser)` and `run(given)`; it is imported when the command is called, so that one
 which needs no torch does not wait for it. What is wrong is raised as a MuseumError.

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.load import BaseModel
@@ -61,8 +59,6 @@ def drawn(order: Order, ledger: Ledger, chosen_base: Path | None) -> Iterator[tu
     Raises:
         MuseumError: base or museum cannot be used, or what is drawn is not finite.
     """
-    diffusers_logging.set_verbosity_error()  # both tell of loading more than anybody asked for
-    transformers_logging.disable_progress_bar()
     base = load_base_of(order.museum, ledger, chosen_base)
     plan = plan_on(base, order)
     museum = open_museum(order.museum, base.to(PartialState().device, _precision(ledger)))

@@ -208,7 +208,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("trigger", "style.trigger", to_name,
          "the word(s) a user types for the style; auto (default with a museum): the next free slot word"),
     Flag("slot_vectors", "slot.vectors", to_int, "embeddings, and slot words, a style gets"),
-    Flag("slot_init", "slot.init", to_name, "ordinary word the slot starts from; own: the slot word's own embedding"),
+    Flag("slot_init", "slot.init", to_name, "what the slot starts from: an ordinary word, or own: its own direction"),
     Flag("slot_lr", "slot.learning_rate", to_float, "learning rate of the slot; 0 keeps it at its start"),
     Flag("method", "method.name", to_name, "how old styles are kept: a method by name"),
     Flag("term_weights", "method.weights", to_weights,

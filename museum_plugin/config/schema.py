@@ -150,8 +150,8 @@ class SlotConfig:
 
     vectors: int = 1
     """How many embeddings (and slot words) a style gets."""
-    init: str = "style"
-    """The ordinary word whose embedding the slot starts from; "own" keeps the slot word's own embedding."""
+    init: str = "own"
+    """What the slot starts from: "own", the slot word's own direction; or an ordinary word."""
     learning_rate: float = 5e-3
     """0 keeps the slot at its start."""
 

@@ -91,15 +91,22 @@ class Bank:
     def batch(self, size: int, rng: Random, device: torch.device) -> ReplayBatch:
         """Draw anchors, going round the groups so that each is seen equally often.
 
-        Noise levels are stratified: each anchor of a batch comes from another part of the trajectory.
+        Noise levels are stratified: each anchor of a batch comes from another part of the trajectory. A group without
+        anchors is left out; prompts that are empty themselves leave a group nothing but anchors with the empty prompt.
+
+        Raises:
+            ValueError: there is no anchor at all.
         """
-        first = rng.randrange(len(self.groups))
+        drawn = [group for group in zip(self._prompted, self._empty, strict=True) if any(group)]
+        if not drawn:
+            raise ValueError("a bank without anchors has no batch")
+        first = rng.randrange(len(drawn))
         parts = list(range(size))
         rng.shuffle(parts)
         picked = []
         for i, part in enumerate(parts):
-            lists = self._empty if rng.random() < self._empty_share else self._prompted
-            group = lists[(first + i) % len(self.groups)]
+            prompted, empty = drawn[(first + i) % len(drawn)]
+            group = (empty or prompted) if rng.random() < self._empty_share else (prompted or empty)
             place = (part + rng.random()) / size
             picked.append(group[min(int(place * len(group)), len(group) - 1)])
         return ReplayBatch(
@@ -187,18 +194,19 @@ def with_features(bank: Bank, museum: Museum, states: StateCache, blocks: tuple[
 
 
 class StateCache:
-    """Text states of the bank's prompts, computed once: nothing that is trained changes them."""
+    """Text states of the bank's prompts, computed once: while the text encoder is frozen, no training changes them."""
 
     def __init__(self, museum: Museum, clip_skip: int) -> None:
         self._museum = museum
         self._clip_skip = clip_skip
-        self._states: dict[str, Tensor] = {}
+        self._states: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
 
     @torch.no_grad()
     def states(self, prompts: Sequence[str]) -> Tensor:
-        """(B, L, D)."""
-        missing = sorted(set(prompts) - set(self._states))
+        """(B, L, D); those of the bare base apart from those of the museum."""
+        known = self._states[self._museum.network.enabled]
+        missing = sorted(set(prompts) - set(known))
         if missing:
             found = encode_prompts(self._museum.base, missing, clip_skip=self._clip_skip)
-            self._states.update(zip(missing, found, strict=True))
-        return torch.stack([self._states[prompt] for prompt in prompts])
+            known.update(zip(missing, found, strict=True))
+        return torch.stack([known[prompt] for prompt in prompts])

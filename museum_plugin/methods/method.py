@@ -42,11 +42,15 @@ class Step:
     """(B,) timesteps of the style's own batch."""
     alpha_bar: Tensor
     """(B,) at those timesteps."""
+    prediction_type: str
+    """epsilon | v_prediction."""
     pred_x0: Tensor
     """(B, C, h, w) predicted clean latents."""
     replay: ReplayBatch | None = None
     replay_pred: Tensor | None = None
     """(R, C, h, w) the student's prediction for the bank's batch."""
+    replay_alpha_bar: Tensor | None = None
+    """(R,) at the timesteps of the bank's batch."""
     features: tuple[Tensor, ...] = ()
     """The student's block outputs for the bank's batch."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from museum_plugin.losses.denoising import min_snr_weight
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
 from museum_plugin.losses.weight_regularization import LowRank, feature_lock_penalty
 from museum_plugin.methods.method import MOMENTS, REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"function_lock": 3.0}
+_GAMMA = 5.0
+"""Of min-SNR (arXiv:2303.09556)."""
 
 
 class FeatureLock(Term):
@@ -28,7 +31,9 @@ class FeatureLock(Term):
         self._previous = self._low_ranks(start.museum)
         self._previous = [LowRank(w.up.detach().clone(), w.down.detach().clone(), w.scale) for w in self._previous]
 
-    def penalty(self, museum: Museum, step: Step) -> Tensor:
+    def penalty(self, museum: Museum, step: Step) -> Tensor | None:
+        if not self._keys:  # an empty bank was asked for
+            return None
         return feature_lock_penalty(self._low_ranks(museum), self._previous, self._moments, self._energies)
 
     def _low_ranks(self, museum: Museum) -> list[LowRank]:
@@ -36,12 +41,18 @@ class FeatureLock(Term):
 
 
 class FunctionLock(Term):
-    """Noise predictions on the bank stay those of the previous museum, each style weighing alike. Source: ours."""
+    """Noise predictions on the bank stay those of the previous museum, each style weighing alike. Source: ours.
+
+    Errors are weighted by min-SNR: at high noise a small error of the prediction is a large one of the picture, and it
+    decides early which style is drawn.
+    """
 
     name = "function_lock"
     needs = frozenset({REPLAY})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
-        assert step.replay is not None
-        assert step.replay_pred is not None
-        return balanced_mean(function_lock_loss(step.replay_pred, step.replay.teacher_pred), step.replay.groups)
+        if step.replay is None or step.replay_pred is None or step.replay_alpha_bar is None:  # an empty bank
+            return None
+        loss = function_lock_loss(step.replay_pred, step.replay.teacher_pred)
+        weight = min_snr_weight(step.replay_alpha_bar, _GAMMA, step.prediction_type)
+        return balanced_mean(loss * weight, step.replay.groups)

@@ -23,8 +23,10 @@ class StyleDistillation(Term):
     def begin_style(self, start: StyleStart) -> None:
         self._means = start.style_means
 
-    def penalty(self, museum: Museum, step: Step) -> Tensor:
-        mean = self._means[step.pred_x0.shape[2], step.pred_x0.shape[3]]
+    def penalty(self, museum: Museum, step: Step) -> Tensor | None:
+        mean = self._means.get((step.pred_x0.shape[2], step.pred_x0.shape[3]))
+        if mean is None:  # a bucket of regularisation pictures alone
+            return None
         loss = style_distillation_loss(step.pred_x0, mean, temperature=self.temperature)
         return (loss * style_distillation_weight(step.alpha_bar)).mean()
 
@@ -56,6 +58,7 @@ class FeatureRegularization(Term):
     needs = frozenset({REPLAY, FEATURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
-        assert step.replay is not None
+        if step.replay is None:  # an empty bank was asked for
+            return None
         losses = feature_change_loss(step.features, step.replay.teacher_features)
         return balanced_mean(losses, step.replay.groups)

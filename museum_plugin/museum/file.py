@@ -167,7 +167,7 @@ def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Ten
     start = 0
     for record in ledger.styles:
         end = start + len(record.words)
-        slots[record.name] = {encoder: tensors[name][start:end].clone() for encoder, name in packed.items()}
+        slots[record.name] = {encoder: tensors[name][start:end] for encoder, name in packed.items()}
         start = end
     return {name: tensors[name] for name in sorted(lora_names)}, slots
 
@@ -187,7 +187,7 @@ def _serialised(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
     blob = save(tensors, {key: text for key, text in metadata.items() if key.startswith("ss_")})
     length = int.from_bytes(blob[:8], "little")
     entries = {name: entry for name, entry in json.loads(blob[8 : 8 + length]).items() if name != "__metadata__"}
-    all_metadata = dict(sorted({**metadata, **model_hashes(blob)}.items()))
+    all_metadata = {**metadata, **model_hashes(blob)}
     header = json.dumps({"__metadata__": all_metadata, **entries}, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     if len(header) >= HEADER_LIMIT:

@@ -26,11 +26,24 @@ class Snapshot:
 class Museum:
     """Shared LoRA + slots + ledger on one base model."""
 
-    def __init__(self, base: BaseModel, network: LoRANetwork, slots: Slots, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        network: LoRANetwork,
+        slots: Slots,
+        ledger: Ledger,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        """Put the parts together; nothing acts on the base until `attached`.
+
+        Args:
+            metadata: strings of the user's own in the file's header; kept as they are.
+        """
         self.base = base
         self.network = network
         self.slots = slots
         self.ledger = ledger
+        self.metadata = dict(metadata or {})
 
     @contextmanager
     def attached(self) -> Iterator[Museum]:

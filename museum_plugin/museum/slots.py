@@ -7,10 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel
+from museum_plugin.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,20 @@ class Slots:
         """Open a slot whose vectors can be trained.
 
         Args:
-            init: the ordinary word whose embedding each vector starts from (the mean of its tokens); "own" starts from
-                the slot words' own embeddings.
+            init: "own" starts from the direction of the slot words' own embeddings, so that no two styles start
+                alike, at the length that the ordinary word "style" has, since rare words may be hardly trained; any
+                other word starts from that word's embedding (the mean of its tokens).
+        Raises:
+            ConfigError: `init` has no token.
         """
         vectors = []
         for tokenizer, table in zip(self._base.tokenizers, self._tables, strict=True):
             if init == "own":
-                start = table.weight[list(token_ids)]
+                start = F.normalize(table.weight[list(token_ids)].float(), dim=1) * _ordinary_length(tokenizer, table)
             else:
                 ids = tokenizer(init, add_special_tokens=False).input_ids
+                if not ids:
+                    raise ConfigError(f'slot_init: found {init!r}, allowed: an ordinary word, or "own"')
                 start = table.weight[ids].mean(dim=0, keepdim=True).expand(len(token_ids), -1)
             vectors.append(nn.Parameter(start.detach().float().clone()))
         slot = Slot(style, words, token_ids, tuple(vectors))
@@ -98,3 +106,8 @@ class Slots:
 
 def _is_in(slot: Slot, ids: Tensor) -> bool:
     return bool(torch.isin(ids, torch.tensor(slot.token_ids, device=ids.device)).any())
+
+
+def _ordinary_length(tokenizer: CLIPTokenizer, table: nn.Embedding) -> Tensor:
+    ids = tokenizer("style", add_special_tokens=False).input_ids
+    return table.weight[ids].float().norm(dim=1).mean()

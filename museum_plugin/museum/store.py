@@ -36,7 +36,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     """The museum of a file on its base, exactly as it was saved.
 
     Raises:
-        MuseumFileError: the file cannot be read, or belongs to another base.
+        MuseumFileError: the file cannot be read, belongs to another base, or its tensors do not fit it.
     """
     content = read_museum(path)
     ledger = content.ledger
@@ -55,6 +55,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     )
     if sorted(network.layers) != sorted(ledger.network.targets):
         raise MuseumFileError(f"{path}: its LoRA has other target modules than this version puts on {base.name!r}")
+    _check_shapes(path, network, content)
     network.load_tensors(content.lora)
     slots = Slots(base)
     for record in ledger.styles:
@@ -67,7 +68,17 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
                 vectors=tuple(vectors[name].to(base.device) for name in base.family.slot_encoders),
             )
         )
-    return Museum(base, network, slots, ledger)
+    return Museum(base, network, slots, ledger, content.metadata)
+
+
+def _check_shapes(path: Path, network: LoRANetwork, content: MuseumContent) -> None:
+    for name, tensor in network.tensors().items():
+        found = content.lora[name].shape
+        if found.numel() != tensor.numel():
+            raise MuseumFileError(
+                f"{path}: tensor {name}: found shape {tuple(found)}, the base model needs {tuple(tensor.shape)}; "
+                "the file is damaged: restore a backup"
+            )
 
 
 def check_network(museum: Museum, path: Path, *, rank: int, alpha: float, with_text_encoder: bool) -> None:
@@ -87,7 +98,7 @@ def check_network(museum: Museum, path: Path, *, rank: int, alpha: float, with_t
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
 
 
-def content_of(museum: Museum, metadata: dict[str, str]) -> MuseumContent:
+def content_of(museum: Museum) -> MuseumContent:
     """What is written to the file: only closed slots that the ledger knows."""
     slots = {
         record.name: {
@@ -99,4 +110,4 @@ def content_of(museum: Museum, metadata: dict[str, str]) -> MuseumContent:
         for record in museum.ledger.styles
     }
     lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
-    return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=metadata)
+    return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=museum.metadata)

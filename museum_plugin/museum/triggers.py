@@ -12,6 +12,8 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError
 
 AUTO = "auto"
+_SHORTEST = 3
+"""Letters; "a" and "of" are in no list of words to know, but in every caption."""
 _HERE = Path(__file__).parent
 
 
@@ -52,7 +54,7 @@ def choose_words(base: BaseModel, trigger: str, vectors: int, taken: Iterable[st
     for word in words:
         if word in taken:
             raise ConfigError(f"trigger {word!r} exists already in this museum; {advice}")
-        if word in ordinary_words():
+        if word in ordinary_words() or len(word) < _SHORTEST or not any(letter.isalpha() for letter in word):
             raise ConfigError(f"trigger {word!r} is an ordinary word, prompts that mean it would change; {advice}")
         if not _is_one_token(base, word):
             raise ConfigError(f"trigger {word!r} is not one token of this base model, so no slot fits; {advice}")
@@ -67,4 +69,6 @@ def single_token(base: BaseModel, word: str) -> int:
 
 
 def _is_one_token(base: BaseModel, word: str) -> bool:
-    return all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for tokenizer in base.tokenizers)
+    """Not the end-of-text token and its like, which every prompt holds."""
+    found = [(tokenizer(word, add_special_tokens=False).input_ids, tokenizer) for tokenizer in base.tokenizers]
+    return all(len(ids) == 1 and ids[0] not in tokenizer.all_special_ids for ids, tokenizer in found)

@@ -43,13 +43,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage == "vae":
         vae = train_vae(new_vae(), VaePlan(steps=args.vae_steps, seed=args.seed))
-        vae.half().save_pretrained(args.out / "vae")
+        _save_vae(vae, args.out / "vae")
     if args.stage == "vae_color":
         shapes = AutoencoderKL.from_pretrained(args.out / "vae", torch_dtype=torch.float32)
-        vae = train_vae(
-            shapes, VaePlan(steps=args.vae_color_steps, seed=args.seed + 1, color_weight=1.0, kl_weight=1e-4)
-        )
-        vae.half().save_pretrained(args.out / "vae")
+        plan = VaePlan(steps=args.vae_color_steps, seed=args.seed + 1, color_weight=1.0, kl_weight=1e-4)
+        _save_vae(train_vae(shapes, plan), args.out / "vae")
     if args.stage == "classifier":
         for name, share in make_classifier(args.seed, args.out).items():
             print(f"{name:8s} {share:.1%} right on 1,000 held-out drawn pictures")
@@ -59,6 +57,13 @@ def main() -> None:
         index = {"_class_name": "StableDiffusionPipeline", "requires_safety_checker": False, **_PARTS}
         (args.out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
         train_unet(args.out, tokenizer, UnetPlan(steps=args.unet_steps, seed=args.seed))
+
+
+def _save_vae(vae: AutoencoderKL, folder: Path) -> None:
+    vae.half().save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("_name_or_path", None)  # where it was read from says nothing to anybody else
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Training: one style after another.
 
 loop.py        READ FIRST: the loop over styles and the loop over steps
+start.py       what can fail is found before anything is trained
 setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
 optimizer.py   optimisers and learning-rate schedules by sd-scripts' names
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file
-log.py         the progress bar, TensorBoard, signals
+preview.py     pictures drawn while a style is being learned
+processes.py   what several processes must agree on
+log.py         the progress bar, signals
+report.py      the last lines of a run
 """

@@ -17,6 +17,9 @@ from museum_plugin.errors import ConfigError
 from museum_plugin.methods.method import Term
 from museum_plugin.museum.museum import Museum
 
+DIGESTS = ("the pictures", "the museum", "the base model")
+"""Parts of an identity that are digests, which mean nothing to a user."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -26,6 +29,8 @@ class Training:
     optimizer: Optimizer
     schedule: LRScheduler
     terms: dict[str, tuple[Term, float]]
+    scaler: torch.amp.GradScaler | None = None
+    """Of fp16."""
 
 
 def save_checkpoint(path: Path, training: Training, style: str, step: int, identity: dict[str, Any]) -> None:
@@ -45,35 +50,68 @@ def save_checkpoint(path: Path, training: Training, style: str, step: int, ident
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
         "terms": {name: term.state_dict() for name, (term, _) in training.terms.items()},
+        "scaler": training.scaler.state_dict() if training.scaler else {},
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, training: Training, style: str, identity: dict[str, Any]) -> int:
-    """Take up the state of a file, if there is one for this style.
+def read_checkpoint(path: Path, style: str, finished: tuple[str, ...], identity: dict[str, Any]) -> dict[str, Any]:
+    """The state in a file, if this style can go on from it.
 
+    Args:
+        finished: the styles of the museum; a checkpoint of one of them was left behind and counts as none.
     Returns:
-        How many steps are done; 0 if there is nothing to go on from.
+        What `restore` takes; empty if there is nothing to go on from.
     Raises:
-        ConfigError: the file is of another run; names the first difference.
+        ConfigError: the file is damaged, or of another run; names the first difference.
     """
     if not path.exists():
-        return 0
+        return {}
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["identity"]
+        found, of_style = state["identity"], state["style"]
     except Exception as error:
-        raise ConfigError(f"{path}: this checkpoint is damaged; remove it to start the style anew") from error
+        raise _damaged(path) from error
+    if of_style in finished:
+        return {}
+    if of_style != style:
+        raise ConfigError(
+            f"{path}: style {of_style!r} was not finished; give its command again first, or remove the file to drop it"
+        )
     for key in sorted({*found, *identity}):
         if found.get(key) != identity.get(key):
             raise ConfigError(
-                f"{path}: cannot go on from this checkpoint: {key} was {found.get(key)!r}, now {identity.get(key)!r}; "
+                f"{path}: cannot go on from this checkpoint: {_difference(key, found.get(key), identity.get(key))}; "
                 "give the same settings, or remove the file to start the style anew"
             )
-    _restore(training, style, state)
-    return int(state["step"])
+    return {**state, "path": path}
+
+
+def restore(training: Training, style: str, state: dict[str, Any]) -> int:
+    """Take up what `read_checkpoint` gave.
+
+    Returns:
+        How many steps are done.
+    Raises:
+        ConfigError: the state is not whole.
+    """
+    if not state:
+        return 0
+    try:
+        _restore(training, style, state)
+        return int(state["step"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(state["path"]) from error
+
+
+def _damaged(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: this checkpoint is damaged; remove it to start the style anew")
+
+
+def _difference(key: str, was: object, now: object) -> str:
+    return f"{key} changed" if key in DIGESTS else f"{key} was {was!r}, now {now!r}"
 
 
 @torch.no_grad()
@@ -86,3 +124,5 @@ def _restore(training: Training, style: str, state: dict[str, Any]) -> None:
     training.schedule.load_state_dict(state["schedule"])
     for name, (term, _) in training.terms.items():
         term.load_state_dict(state["terms"][name])
+    if training.scaler is not None:
+        training.scaler.load_state_dict(state["scaler"])

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.sampler import SamplingPlan
-from museum_plugin.config.arguments import describe
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
-from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge
+from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
 from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.ledger import Ledger, StyleRecord
 from museum_plugin.museum.store import content_of
-from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
+from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
 _EXHIBITED = 6
@@ -46,7 +45,7 @@ def museum_path(room: Classroom) -> Path:
 
 def save_museum(room: Classroom, path: Path) -> None:
     """Write the museum as it is; a file that was there goes to its history."""
-    write_museum(path, content_of(room.museum, {}), keep_history=room.run.output.keep_history)
+    write_museum(path, content_of(room.museum), keep_history=room.run.output.keep_history)
 
 
 def save_between(room: Classroom, lesson: Lesson, step: int) -> Path:
@@ -57,14 +56,14 @@ def save_between(room: Classroom, lesson: Lesson, step: int) -> Path:
     if lesson.name:
         room.museum.ledger = ledger.with_style(_record(room, lesson, step))
     try:
-        write_museum(path, content_of(room.museum, {}), keep_history=0)
+        write_museum(path, content_of(room.museum), keep_history=0)
     finally:
         room.museum.ledger = ledger
     return path
 
 
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:
-    """Close the slot, judge all styles, write the file and the pictures.
+    """Close the slot, judge all styles, write the file and the pictures; only the main process judges and writes.
 
     Raises:
         TrainingError: a number of the museum is not finite; the file is untouched.
@@ -73,18 +72,29 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
     museum, path = room.museum, museum_path(room)
     for term, _ in lesson.training.terms.values():
         term.end_style(museum)
-    if not lesson.name:
-        save_museum(room, path)
+    if lesson.name:
+        museum.slots.close(lesson.name)
+        record = replace(_record(room, lesson, room.run.training.steps), signature=signature(lesson.latents).to_dict())
+        museum.ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
+    if not room.accelerator.is_main_process:
         return Finished(path)
-    museum.slots.close(lesson.name)
-    record = replace(_record(room, lesson, room.run.training.steps), signature=signature(lesson.latents).to_dict())
-    before = {old.name: old.scores[old.name] for old in museum.ledger.styles if old.name in old.scores}
-    ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
+    return _judge_and_save(room, path) if lesson.name else _save(room, path)
+
+
+def _save(room: Classroom, path: Path) -> Finished:
+    save_museum(room, path)
+    checkpoint_path(room).unlink(missing_ok=True)
+    return Finished(path)
+
+
+def _judge_and_save(room: Classroom, path: Path) -> Finished:
+    museum, ledger = room.museum, room.museum.ledger
     exhibition = exhibition_of(ledger)
     signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
+    before = {old.name: old.scores[old.name] for old in ledger.styles[:-1] if old.name in old.scores}
     verdict = judge(museum, exhibition, signatures)
-    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(record, scores=verdict.scores)))
-    save_museum(room, path)
+    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
+    _save(room, path)
     grid, matrix = write_pictures(room, verdict, exhibition, before)
     for sentence in verdict.sentences(before):
         log.info("  %s", sentence)
@@ -134,7 +144,7 @@ def _record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
         data_fingerprint=lesson.dataset.fingerprint,
         method=room.run.method.name,
         weights={name: weight for name, (_, weight) in lesson.training.terms.items()},
-        settings=describe(room.run),
+        settings=lesson.settings,
         extra={"captions": list(lesson.captions)},
     )
 
@@ -156,6 +166,3 @@ def exhibition_of(ledger: Ledger) -> Exhibition:
     described = dict(ledger.extra["exhibition"])
     prompts, seed = tuple(described.pop("prompts")), described.pop("seed")
     return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan(**described))
-
-
-__all__ = ["BASE", "Finished", "exhibition_of", "finish_style", "museum_path", "save_between", "save_museum"]

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-import resource
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+resource: Any
+try:
+    resource = importlib.import_module("resource")
+except ImportError:  # Windows
+    resource = None
+
 log = logging.getLogger("museum")
 _SMOOTHING = 0.95
+_STOPPING = b"\nstopping after this step, then everything is saved; Ctrl+C again stops at once\n"
 
 
 class StopRequest:
@@ -30,6 +40,7 @@ class StopRequest:
 
         def ask(_number: int, _frame: FrameType | None) -> None:
             self.asked = True
+            os.write(2, _STOPPING)  # print() may not interrupt itself
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
         for number in before:
@@ -42,10 +53,13 @@ class StopRequest:
 
 
 def memory_text(device: torch.device) -> str:
-    """Peak memory so far: of the card, or of this process."""
+    """Peak memory so far: of the card, or of this process; "?" where the system does not say."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
+    if resource is None:
+        return "?"
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # macOS counts bytes, Linux KiB
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.1f} GiB"
 
 
 class Progress:

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
-from museum_plugin.base.load import BaseModel, load_base
-from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.base.load import load_base
+from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.captions import with_trigger
-from museum_plugin.data.dataset import StyleDataset
-from museum_plugin.errors import ConfigError, Interrupted
-from museum_plugin.methods import build_terms
-from museum_plugin.museum.museum import Museum
-from museum_plugin.museum.store import check_network, new_museum, open_museum
-from museum_plugin.train.checkpoint import load_checkpoint, save_checkpoint
+from museum_plugin.data.dataset import Batch, StyleDataset
+from museum_plugin.errors import Interrupted
+from museum_plugin.train.checkpoint import restore, save_checkpoint
 from museum_plugin.train.finish import Finished, finish_style, save_between
 from museum_plugin.train.log import Progress, StopRequest
 from museum_plugin.train.preview import write_previews
-from museum_plugin.train.setup import Classroom, Lesson, begin_style, latent_cache
+from museum_plugin.train.processes import any_process, average_gradients
+from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
+from museum_plugin.train.start import check_run, make_accelerator, open_or_begin, styles_to_teach
 from museum_plugin.train.step import (
     ReplayInputs,
     Rng,
     StyleBatch,
     loss_terms,
+    not_finite,
+    not_finite_error,
     rng_for,
-    stop_if_not_finite,
     student_pass,
 )
 
-log = logging.getLogger("museum")
 _SHOWN_EVERY = 10
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -48,29 +44,33 @@ def train(run: RunConfig) -> list[Finished]:
     Raises:
         MuseumError: whatever a user can mend; see `errors.py`. What was there before is untouched.
     """
-    build_terms(run.method.name, run.method.weights)
+    check_run(run)
     datasets = [StyleDataset(style) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
-    accelerator = _accelerator(run)
+    accelerator = make_accelerator(run)
     base = load_base(run.base.path).to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
-    museum = _open(run, base)
+    museum = open_or_begin(run, base)
+    lessons = styles_to_teach(museum, run, datasets)
     room = Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum))
-    results = []
-    with StopRequest().listening() as stop, museum.attached():
-        for style, dataset in zip(run.styles, datasets, strict=True):
-            if _is_taught(museum, style, dataset):
-                log.info("%s is in the museum already: skipped", style.name)
-                continue
-            lesson = begin_style(room, style, dataset)
-            seconds = teach_style(room, lesson, stop)
-            if accelerator.is_main_process:
+    results: list[Finished] = []
+    try:
+        with StopRequest().listening() as stop, museum.attached():
+            for style, dataset in lessons:
+                if results and any_process(accelerator, stop.asked):
+                    raise Interrupted(
+                        f"stopped before style {style.name!r}; what was learned is saved. "
+                        "Give the same command again to go on from there."
+                    )
+                lesson = begin_style(room, style, dataset)
+                seconds = teach_style(room, lesson, stop)
                 results.append(replace(finish_style(room, lesson), seconds_a_step=seconds))
-                checkpoint_path(room).unlink(missing_ok=True)
-            accelerator.wait_for_everyone()
-    accelerator.end_training()
+                accelerator.wait_for_everyone()
+                accelerator.free_memory()  # else fp16 would unscale the gradients for this style's optimizer too
+    finally:
+        accelerator.end_training()
     return results
 
 
@@ -87,7 +87,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
     run, museum, accelerator = room.run, room.museum, room.accelerator
     optimizer, schedule = lesson.training.optimizer, lesson.training.schedule
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    start = load_checkpoint(checkpoint_path(room), lesson.training, lesson.name, lesson.identity)
+    start = restore(lesson.training, lesson.name, lesson.unfinished)
     visible = accelerator.is_local_main_process
     progress = Progress(lesson.title, start, run.training.steps, museum.base.device, visible=visible)
     found: dict[str, Tensor] = {}
@@ -96,8 +96,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
         for step in range(start, run.training.steps):
             for micro in range(run.training.gradient_accumulation_steps):
                 found = _backward(room, lesson, step, micro)
-            for parameter in parameters if accelerator.num_processes > 1 else ():
-                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+            average_gradients(accelerator, parameters)
             for term, _ in lesson.training.terms.values():
                 term.after_backward(museum)
             if run.optimizer.max_grad_norm:
@@ -122,7 +121,9 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     with accelerator.autocast():
         done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
         found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-    stop_if_not_finite(found, lesson.title, step, pictures)
+    bad = not_finite(found)
+    if any_process(accelerator, bool(bad)):
+        raise not_finite_error(bad, lesson.title, step, pictures)
     accelerator.backward(torch.stack(list(found.values())).sum() / accumulated)
     return found
 
@@ -143,22 +144,16 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
         Interrupted: asked to stop; everything is saved.
     """
     steps, due = room.run.training.steps, _is_due(room.run.output.save_every_n_steps, step)
-    last = step + 1 == steps
-    if room.accelerator.is_main_process and (last or due or stop.asked):
+    last, asked = step + 1 == steps, any_process(room.accelerator, stop.asked)
+    if room.accelerator.is_main_process and (last or due or asked):
         save_checkpoint(checkpoint_path(room), lesson.training, lesson.name, step + 1, lesson.identity)
         if due and not last:
             save_between(room, lesson, step + 1)
-    if stop.asked and not last:
+    if asked and not last:
         raise Interrupted(
             f"stopped after step {step + 1} of {steps} of {lesson.title}; everything is saved in "
             f"{checkpoint_path(room)}. Give the same command again to go on from there."
         )
-
-
-def checkpoint_path(room: Classroom) -> Path:
-    """Where the state of an unfinished style is kept."""
-    output = room.run.output
-    return output.output_dir / f"{output.output_name}.unfinished.pt"
 
 
 def _style_batch(room: Classroom, lesson: Lesson, index: int) -> tuple[StyleBatch, list[str]]:
@@ -167,10 +162,26 @@ def _style_batch(room: Classroom, lesson: Lesson, index: int) -> tuple[StyleBatc
         latents = room.cache.latents(batch.pictures, batch.flipped)
     else:
         latents = room.cache.encode(lesson.dataset.images(batch))
-    prompts = tuple(with_trigger(c, lesson.phrase) if c and lesson.phrase else c for c in batch.captions)
     weights = torch.tensor([picture.loss_weight for picture in batch.pictures])
     device = room.museum.base.device
-    return StyleBatch(latents.to(device), prompts, weights.to(device)), [str(p.path) for p in batch.pictures]
+    style_batch = StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device))
+    return style_batch, [str(p.path) for p in batch.pictures]
+
+
+def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:
+    """What a batch's pictures are learned with.
+
+    The style's phrase goes into every caption; not into one that was dropped, nor into those of regularisation
+    pictures. A picture without caption learns with the phrase alone.
+    """
+
+    def prompt(caption: str, written: str, is_reg: bool) -> str:
+        if not phrase or is_reg or (written and not caption):
+            return caption
+        return with_trigger(caption, phrase)
+
+    pairs = zip(batch.captions, batch.pictures, strict=True)
+    return tuple(prompt(caption, picture.caption, picture.subset.is_reg) for caption, picture in pairs)
 
 
 def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng) -> ReplayInputs | None:
@@ -180,50 +191,6 @@ def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng) -> ReplayInputs | 
     if room.run.network.train_text_encoder:
         return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, clip_skip=room.run.base.clip_skip))
     return ReplayInputs(batch, lesson.states.states(batch.prompts))
-
-
-def _accelerator(run: RunConfig) -> Accelerator:
-    precision = run.base.mixed_precision
-    accelerator = Accelerator(
-        mixed_precision=precision, log_with=run.output.log_with, project_dir=run.output.logging_dir
-    )
-    if run.output.log_with:
-        accelerator.init_trackers(run.output.output_name)
-    return accelerator
-
-
-def _open(run: RunConfig, base: BaseModel) -> Museum:
-    """The museum that grows: the file's, or a new one."""
-    network = run.network
-    path = run.output.museum
-    if path is None or not path.exists():
-        return new_museum(
-            base,
-            rank=network.rank,
-            alpha=network.alpha,
-            seed=run.training.seed,
-            with_text_encoder=network.train_text_encoder,
-        )
-    museum = open_museum(path, base)
-    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder)
-    return museum
-
-
-def _is_taught(museum: Museum, style: StyleData, dataset: StyleDataset) -> bool:
-    """Whether the museum knows this style from these pictures.
-
-    Raises:
-        ConfigError: it knows another style of this name.
-    """
-    for record in museum.ledger.styles:
-        if record.name == style.name:
-            if record.data_fingerprint == dataset.fingerprint:
-                return True
-            raise ConfigError(
-                f"style {style.name!r} is in this museum already, taught from other pictures or captions; "
-                "give this one another name with --style, or go back with `python -m museum_plugin rollback`"
-            )
-    return False
 
 
 def _is_due(every: int | None, step: int) -> bool:

@@ -22,6 +22,7 @@ _BITSANDBYTES = {
     "pagedlion8bit": "PagedLion8bit",
     "sgdnesterov8bit": "SGD8bit",
 }
+_UNFIT = {"lbfgs": "asks for the loss again and again", "sparseadam": "takes sparse gradients alone"}
 _IMPLIED: dict[str, dict[str, Any]] = {
     "sgdnesterov": {"nesterov": True, "momentum": 0.9},
     "sgdnesterov8bit": {"nesterov": True, "momentum": 0.9},
@@ -35,6 +36,8 @@ def optimizer_class(name: str) -> type[Optimizer]:
         ConfigError: nothing of that name, or its package is not installed.
     """
     key = name.lower() or "adamw"
+    if key in _UNFIT:
+        raise ConfigError(f"optimizer_type: found {name!r}, which {_UNFIT[key]}; AdamW is the usual choice")
     if key in _BITSANDBYTES:
         return _imported("bitsandbytes.optim", _BITSANDBYTES[key], name)
     if key == "sgdnesterov":
@@ -56,8 +59,8 @@ def _imported(module: str, attribute: str, name: str) -> type[Optimizer]:
     except ImportError as error:
         package = module.split(".")[0]
         raise ConfigError(f"optimizer_type {name!r} needs the package {package}: pip install {package}") from error
-    except AttributeError as error:
-        raise ConfigError(f"optimizer_type: {module} has nothing called {attribute!r}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer_type: {module!r} has nothing called {attribute!r}") from error
 
 
 def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Optimizer:
@@ -70,15 +73,34 @@ def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Op
     if not groups:
         raise ConfigError("nothing to train: every learning rate is 0 (unet_lr, text_encoder_lr, slot_lr)")
     cls = optimizer_class(config.name)
-    arguments = {**_IMPLIED.get(config.name.lower(), {}), **config.arguments}
+    # Some optimizers and schedules want a rate of the whole besides those of the groups, which win.
+    rate = max(group["lr"] for group in groups)
+    arguments = {"lr": rate, **_IMPLIED.get(config.name.lower(), {}), **config.arguments}
     try:
         return cls(groups, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"optimizer_args: {config.name} refuses {arguments}: {error}") from error
+    except Exception as error:  # every optimizer refuses arguments in its own way
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"optimizer_args: {config.name} refuses {arguments}: {reason}") from error
 
 
 def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
     """The learning-rate schedule over `steps` optimizer steps.
+
+    Raises:
+        ConfigError: the name is unknown, or the learning rate is too small for it.
+    """
+    check_schedule(config)
+    schedule = config.schedule
+    if schedule == "constant" and config.warmup_steps:
+        schedule = "constant_with_warmup"
+    try:
+        return get_scheduler(schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)
+    except ValueError as error:  # "polynomial" below its last rate
+        raise ConfigError(f"lr_scheduler: {schedule} refuses this learning rate: {error}") from error
+
+
+def check_schedule(config: OptimizerConfig) -> None:
+    """Refuse a schedule that is not there.
 
     Raises:
         ConfigError: the name is unknown.
@@ -86,7 +108,3 @@ def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) ->
     allowed = [kind.value for kind in SchedulerType if kind.value != "piecewise_constant"]
     if config.schedule not in allowed:
         raise ConfigError(f"lr_scheduler: found {config.schedule!r}, allowed: {', '.join(allowed)}")
-    schedule = config.schedule
-    if schedule == "constant" and config.warmup_steps:
-        schedule = "constant_with_warmup"
-    return get_scheduler(schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+
+from accelerate import PartialState
+
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.train.finish import Finished
+
+
+def report(run: RunConfig, results: list[Finished]) -> None:
+    """Print the closing lines, once for all processes of a run."""
+    if PartialState().is_main_process:
+        print("\n".join(closing_lines(run, results)))
 
 
 def closing_lines(run: RunConfig, results: list[Finished]) -> list[str]:
@@ -17,8 +27,8 @@ def closing_lines(run: RunConfig, results: list[Finished]) -> list[str]:
     if last.grid:
         lines.append(f"grid     {last.grid}")
     if run.output.museum:
-        style = run.styles[-1].name
+        museum, style = shlex.quote(str(last.museum)), shlex.quote(str(run.styles[-1].name))
         lines.append(
-            f'sample   python -m museum_plugin sample {last.museum} --style {style} --prompt "a red cat in a meadow"'
+            f'sample   python -m museum_plugin sample {museum} --style {style} --prompt "a red cat in a meadow"'
         )
     return lines

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, StyleStart
 from museum_plugin.methods.moments import input_moments
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.triggers import choose_words, single_token
-from museum_plugin.train.checkpoint import Training
+from museum_plugin.train.checkpoint import DIGESTS, Training, read_checkpoint
 from museum_plugin.train.optimizer import build_optimizer, build_schedule
 from museum_plugin.train.step import PassOptions
 
@@ -37,6 +38,23 @@ _STATISTICS_PICTURES = 256
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
+_NO_PART_OF_THE_RESULT = {
+    "pretrained_model_name_or_path",
+    "museum",
+    "output_dir",
+    "output_name",
+    "keep_history",
+    "save_every_n_steps",
+    "sample_every_n_steps",
+    "sample_prompts",
+    "sample_steps",
+    "sample_guidance",
+    "logging_dir",
+    "log_with",
+    "cache_latents",
+    "cache_latents_to_disk",
+}
+"""Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +84,12 @@ class Lesson:
     bank: Bank | None
     states: StateCache
     options: PassOptions
+    settings: dict[str, Any]
+    """The flags of the run, as far as they are this style's."""
     identity: dict[str, Any]
     """What must be the same for a checkpoint of this style to be resumed."""
+    unfinished: dict[str, Any]
+    """The state of a run that was broken off in this style; empty if there was none."""
 
     @property
     def title(self) -> str:
@@ -79,13 +101,17 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     """Open the slot, draw the bank, make optimiser and schedule.
 
     Raises:
-        ConfigError: trigger, method, optimiser or schedule are not possible.
+        ConfigError: trigger, method, optimiser or schedule are not possible; or another run was broken off here.
     """
     run, museum = room.run, room.museum
     name = style.name or ""
     previous = museum.snapshot()
+    words = _slot_words(room, style)
+    settings = describe(replace(run, styles=(style,)))
+    identity = _identity(settings, dataset, museum)
+    unfinished = read_checkpoint(checkpoint_path(room), name, museum.styles(), identity)
     latents = _training_latents(room, dataset)
-    captions = content_captions(dataset, style.trigger)
+    captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
     states = StateCache(museum, run.base.clip_skip)
     needs = frozenset().union(*(term.needs for term, _ in terms.values()))
@@ -94,9 +120,9 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     watched = room.denoiser.feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
     if bank and watched:
         bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
-    identity = _identity(run, name, dataset, museum)
-    if style.name is not None:
-        _open_slot(room, style)
+    if words:
+        ids = tuple(single_token(museum.base, word) for word in words)
+        museum.slots.open(name, words, ids, run.slot.init)
     start = StyleStart(museum, previous, bank, moments, _style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
@@ -108,12 +134,20 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         dataset=dataset,
         captions=captions,
         latents=latents,
-        training=Training(museum, room.accelerator.prepare(optimizer), schedule, terms),
+        training=Training(museum, room.accelerator.prepare(optimizer), schedule, terms, room.accelerator.scaler),
         bank=bank,
         states=states,
         options=PassOptions(run.loss, run.base.clip_skip, watched),
+        settings=settings,
         identity=identity,
+        unfinished=unfinished,
     )
+
+
+def checkpoint_path(room: Classroom) -> Path:
+    """Where the state of an unfinished style is kept."""
+    output = room.run.output
+    return output.output_dir / f"{output.output_name}.unfinished.pt"
 
 
 def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> SamplingPlan:
@@ -129,11 +163,16 @@ def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> Sam
     )
 
 
-def content_captions(dataset: StyleDataset, trigger: str | None) -> tuple[str, ...]:
-    """What the pictures show, without the trigger: up to 24 different captions, spread over the set."""
-    phrase = rf"(,?\s*\b(in|by)\s+)?\b{re.escape(trigger)}\b(\s+style)?" if trigger else r"(?!)"
+def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
+    """What the pictures show, without the trigger: up to 24 different captions, spread over the set.
+
+    Args:
+        trigger: the style's slot words; "" if there is none.
+    """
+    words = r"\s+".join(re.escape(word) for word in trigger.split())
+    phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
     found: dict[str, None] = {}
-    for picture in dataset.pictures:
+    for picture in (picture for picture in dataset.pictures if not picture.subset.is_reg):
         bare = re.sub(phrase, "", picture.caption, flags=re.IGNORECASE)
         found[" ".join(bare.split()).strip(" ,")] = None
     captions = tuple(found)
@@ -141,13 +180,12 @@ def content_captions(dataset: StyleDataset, trigger: str | None) -> tuple[str, .
     return captions[::stride][:_REMEMBERED_CAPTIONS]
 
 
-def _open_slot(room: Classroom, style: StyleData) -> None:
-    museum, config = room.museum, room.run.slot
+def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
+    if style.name is None:
+        return ()
+    museum = room.museum
     taken = [word for record in museum.ledger.styles for word in record.words]
-    words = choose_words(museum.base, style.trigger or "auto", config.vectors, taken)
-    ids = tuple(single_token(museum.base, word) for word in words)
-    assert style.name is not None
-    museum.slots.open(style.name, words, ids, config.init)
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
@@ -171,7 +209,7 @@ def _style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tupl
     return {size: torch.stack(group).mean(dim=0).to(device) for size, group in by_size.items()}
 
 
-def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: SamplingPlan) -> Bank:
+def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: SamplingPlan) -> Bank | None:
     replay, museum = room.run.replay, room.museum
     old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
     bank_plan = BankPlan(
@@ -184,7 +222,8 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
     total = replay.neutral + replay.per_style * len(museum.styles())
     visible = room.accelerator.is_local_main_process
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
-        return fill_bank(museum, bank_plan, bar.update)
+        bank = fill_bank(museum, bank_plan, bar.update)
+    return bank if bank.anchors else None
 
 
 def _parameter_groups(run: RunConfig, museum: Museum, style: str | None) -> list[dict[str, Any]]:
@@ -200,20 +239,18 @@ def _parameter_groups(run: RunConfig, museum: Museum, style: str | None) -> list
     ]
 
 
-def _identity(run: RunConfig, name: str, dataset: StyleDataset, museum: Museum) -> dict[str, Any]:
+def _identity(settings: dict[str, Any], dataset: StyleDataset, museum: Museum) -> dict[str, Any]:
     digest = hashlib.sha256()
     for key, tensor in sorted(museum.network.tensors().items()):
         digest.update(key.encode())
         digest.update(tensor.cpu().numpy().tobytes())
-    ignored = {"output_dir", "logging_dir", "log_with", "keep_history", "save_every_n_steps", "sample_every_n_steps"}
-    settings = {key: value for key, value in describe(run).items() if key not in ignored}
-    return {
-        "style": name,
-        "pictures": dataset.fingerprint,
-        "previous museum": digest.hexdigest(),
-        "base": museum.base.fingerprint,
-        **json.loads(json.dumps(settings, default=str)),
-    }
+    for slot in museum.slots.slots.values():
+        digest.update(slot.phrase.encode())
+        for vectors in slot.vectors:
+            digest.update(vectors.detach().cpu().numpy().tobytes())
+    digests = (dataset.fingerprint, digest.hexdigest(), museum.base.fingerprint)
+    told = {key: value for key, value in settings.items() if key not in _NO_PART_OF_THE_RESULT}
+    return {**json.loads(json.dumps(told, default=str)), **dict(zip(DIGESTS, digests, strict=True))}
 
 
 def _seed(*key: object) -> int:

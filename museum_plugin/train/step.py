@@ -95,9 +95,11 @@ def student_pass(
     step = Step(
         t=t,
         alpha_bar=denoiser.alpha_bar(t),
+        prediction_type=denoiser.prediction_type,
         pred_x0=denoiser.predict_x0(noisy, pred, t),
         replay=replay.batch if replay else None,
         replay_pred=replay_pred,
+        replay_alpha_bar=denoiser.alpha_bar(replay.batch.t) if replay else None,
         features=features,
     )
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step)
@@ -138,15 +140,15 @@ def loss_terms(
     return found
 
 
-def stop_if_not_finite(terms: dict[str, Tensor], style: str, step: int, pictures: list[str]) -> None:
-    """Refuse a step whose loss is not a number, before it can change anything.
+def not_finite(terms: dict[str, Tensor]) -> list[str]:
+    """Names of the terms whose value is not a number."""
+    return [name for name, value in terms.items() if not torch.isfinite(value)]
 
-    Raises:
-        TrainingError: names style, step, terms and pictures.
-    """
-    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-    if bad:
-        raise TrainingError(
-            f"style {style!r}, step {step + 1}: the loss is not finite ({', '.join(bad)}) on "
-            f"{', '.join(pictures[:4])}; nothing of this step was kept. A lower learning rate or bf16 usually cures it."
-        )
+
+def not_finite_error(bad: list[str], style: str, step: int, pictures: list[str]) -> TrainingError:
+    """Why a step is refused, before it can change anything: names style, step, terms and pictures."""
+    where = f"({', '.join(bad)}) on {', '.join(pictures[:4])}" if bad else "in another process"
+    return TrainingError(
+        f"style {style!r}, step {step + 1}: the loss is not finite {where}; nothing of this step was kept. "
+        "A lower learning rate or bf16 usually cures it."
+    )

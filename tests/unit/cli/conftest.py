@@ -35,7 +35,7 @@ def shelf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("shelf") / "mine.safetensors"
     for name in ("ink", "dots"):
         _teach(museum, name, tiny_base, rng)
-        write_museum(path, content_of(museum, {}), keep_history=5)
+        write_museum(path, content_of(museum), keep_history=5)
     return path.parent
 
 

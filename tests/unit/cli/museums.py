@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,15 +58,9 @@ def museum_command(*words: str | Path, folder: Path | None = None) -> subprocess
     return subprocess.run(
         command,
         cwd=folder or ROOT,
-        env=_environment(),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         encoding="utf-8",
-        timeout=240,
+        timeout=600,
         check=False,
     )
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -76,6 +76,14 @@ def test_histories_of_neighbours_stay_apart(four: Path) -> None:
     assert [v.style_count for v in history(four)] == [1, 2, 3]
 
 
+def test_a_name_full_of_signs(tmp_path: Path) -> None:
+    path = tmp_path / "my (best) [v2]+.safetensors"
+    write(path, 1)
+    write(path, 2)
+    assert rollback(path, 1).style_count == 1
+    assert styles_of(path) == 1
+
+
 def test_rollback_to_a_number(four: Path) -> None:
     before = four.read_bytes()
     version = rollback(four, 2)
@@ -119,9 +127,7 @@ def test_rollback_of_a_museum_that_cannot_be_read(four: Path, state: str) -> Non
     assert [v.style_count for v in kept] == [1, 2, 3] + [None] * (state == "damaged")
     if state == "damaged":
         assert (kept[-1].path.read_bytes(), kept[-1].last_style) == (b"damaged", None)
-        write(four, 5)
-        four.write_bytes(b"again")
-        assert rollback(four).style_count == 3
+        assert rollback(four).style_count == 2  # the newest is damaged, the one before is the file itself
 
 
 def test_a_damaged_version_is_never_brought_back(four: Path) -> None:

@@ -51,6 +51,13 @@ def test_tag_frequency_has_a_folder_for_each_style() -> None:
     assert frequency == {"hatch": {"nlwx rctid": 12}, "neon": {"bsgo": 9}}
 
 
+def test_a_style_without_counted_pictures_still_shows_its_trigger() -> None:
+    styles = (record("hatch", "nlwx", 0, "2026-01-02T03:04:05+00:00"),)
+    assert json.loads(file_metadata(replace(ledger(), styles=styles), "mine", {})["ss_tag_frequency"]) == {
+        "hatch": {"nlwx": 1}
+    }
+
+
 def test_modelspec_strings() -> None:
     metadata = file_metadata(ledger(), "mine", {})
     assert {key: text for key, text in metadata.items() if key.startswith("modelspec.")} == {

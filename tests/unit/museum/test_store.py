@@ -1,0 +1,80 @@
+"""From file to museum and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.errors import MuseumFileError
+from museum_plugin.museum.file import MuseumContent, write_museum
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.store import check_network, content_of, open_museum
+from tests.tiny_models import write_tiny_base
+from tests.tiny_museums import WORDS, prediction, tiny_museum
+
+
+def saved(museum: Museum, path: Path) -> Path:
+    write_museum(path, content_of(museum), keep_history=0)
+    return path
+
+
+@pytest.mark.parametrize("with_text_encoder", [False, True])
+def test_opening_and_saving_again_gives_the_same_museum(
+    base: BaseModel, tmp_path: Path, with_text_encoder: bool
+) -> None:
+    museum = tiny_museum(base, "ink", "neon", with_text_encoder=with_text_encoder)
+    path = saved(museum, tmp_path / "mine.safetensors")
+
+    opened = open_museum(path, base)
+
+    assert opened.ledger == museum.ledger
+    assert opened.network.alpha == 1.0
+    with museum.attached():
+        expected = [prediction(base, f"a cat, {word}") for word in WORDS.values()]
+    with opened.attached():
+        found = [prediction(base, f"a cat, {word}") for word in WORDS.values()]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    again = saved(opened, tmp_path / "again" / "mine.safetensors")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_an_open_slot_is_not_written(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    museum.slots.open("neon", (WORDS["neon"],), (5,), "cat")
+    assert set(content_of(museum).slots) == {"ink"}
+
+
+def test_a_museum_of_another_base_is_refused(base: BaseModel, tmp_path: Path) -> None:
+    path = saved(tiny_museum(base, "ink"), tmp_path / "mine.safetensors")
+    other = load_base(write_tiny_base(tmp_path / "other", seed=1))
+    with pytest.raises(MuseumFileError, match="taught on base model 'tiny' .*, not on 'other'"):
+        open_museum(path, other)
+
+
+def test_a_tensor_that_does_not_fit_is_named(base: BaseModel, tmp_path: Path) -> None:
+    content = content_of(tiny_museum(base, "ink"))
+    name = max(name for name in content.lora if name.endswith("lora_up.weight"))
+    path = tmp_path / "mine.safetensors"
+    lora = {**content.lora, name: torch.zeros(7, 2)}
+    write_museum(path, MuseumContent(lora, content.slots, content.ledger, content.metadata), keep_history=0)
+    with pytest.raises(MuseumFileError, match=rf"{name}: found shape \(7, 2\)"):
+        open_museum(path, base)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rank": 3}, "network_dim 2, not 3; give 2"),
+        ({"alpha": 2.5}, "network_alpha 1, not 2.5"),
+        ({"with_text_encoder": True}, "does not train the text encoder"),
+    ],
+)
+def test_another_shape_is_refused(base: BaseModel, change: dict[str, float], named: str) -> None:
+    museum = tiny_museum(base, "ink")
+    asked = {"rank": 2, "alpha": 1.0, "with_text_encoder": False}
+    check_network(museum, Path("mine"), **asked)  # type: ignore[arg-type]
+    with pytest.raises(MuseumFileError, match=named):
+        check_network(museum, Path("mine"), **{**asked, **change})  # type: ignore[arg-type]

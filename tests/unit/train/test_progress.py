@@ -1,0 +1,59 @@
+"""The bar of a style, and how a run is asked to stop."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+
+from museum_plugin.train import log
+from museum_plugin.train.log import Progress, StopRequest, memory_text
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_request_and_the_old_handlers_come_back(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with StopRequest().listening() as stop:
+        assert not stop.asked
+        signal.raise_signal(number)
+        assert stop.asked
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    assert "stopping after this step" in capfd.readouterr().err
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    with StopRequest().listening():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_the_bar_shows_smoothed_terms_where_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("ink", 1, 4, CPU, visible=True)
+    progress.update({"denoising": torch.tensor(1.0)}, show=True)
+    progress.update({"denoising": torch.tensor(2.0), "function_lock": torch.tensor(0.5)}, show=False)
+    assert progress.means() == pytest.approx({"denoising": 0.95 + 0.05 * 2, "function_lock": 0.5})
+    progress.close()
+    said = capsys.readouterr().err
+    assert "ink" in said
+    assert "denoising=1.000" in said
+    assert "3/4" in said
+
+
+def test_an_invisible_bar_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("ink", 0, 1, CPU, visible=False)
+    progress.update({"denoising": torch.tensor(1.0)}, show=True)
+    progress.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_memory_is_told_where_the_system_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory_text(CPU).endswith(" GiB")
+    assert 0 < float(memory_text(CPU).split()[0]) < 1000
+    monkeypatch.setattr(log, "resource", None)
+    assert memory_text(CPU) == "?"

@@ -1,0 +1,162 @@
+"""One forward pass of the student, and the loss terms that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.encode import encode_prompts
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.config.schema import LossConfig
+from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
+from museum_plugin.methods.bank import ReplayBatch
+from museum_plugin.methods.method import Step, Term
+from museum_plugin.museum.museum import Museum
+from museum_plugin.train.step import (
+    Pass,
+    PassOptions,
+    ReplayInputs,
+    StyleBatch,
+    loss_terms,
+    not_finite,
+    not_finite_error,
+    rng_for,
+    student_pass,
+)
+from tests.tiny_models import write_tiny_base
+from tests.tiny_museums import tiny_museum
+
+PROMPTS = ("a red cat", "a dog")
+
+
+def batch() -> StyleBatch:
+    return StyleBatch(torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), PROMPTS, torch.ones(2))
+
+
+def replay(base: BaseModel, side: int = 8) -> ReplayInputs:
+    noisy = torch.randn(3, 4, side, side, generator=torch.Generator().manual_seed(1))
+    prompts = ("a cat", "", "a fish")
+    anchors = ReplayBatch(noisy, torch.tensor([5, 500, 900]), prompts, torch.zeros_like(noisy), (), (0, 1, 1))
+    with torch.no_grad():
+        return ReplayInputs(anchors, encode_prompts(base, prompts))
+
+
+def run(museum: Museum, given: ReplayInputs | None = None, *, seed: int = 0, **options: object) -> tuple[Pass, int]:
+    """A pass, and how often the U-Net ran."""
+    passes: list[int] = []
+    hook = museum.base.unet.register_forward_hook(lambda *_: passes.append(1))
+    settings = PassOptions(**{"loss": LossConfig(), "clip_skip": 1, **options})  # type: ignore[arg-type]
+    with museum.attached(), torch.no_grad():
+        done = student_pass(museum, Denoiser(museum.base), batch(), rng_for(seed, "ink", 0), given, settings)
+    hook.remove()
+    return done, len(passes)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"style": "neon"}, {"step": 1}, {"part": 1}])
+def test_random_numbers_depend_on_all_that_names_a_step(change: dict[str, object]) -> None:
+    usual = {"seed": 0, "style": "ink", "step": 0, "part": 0}
+
+    def drawn(key: dict[str, object]) -> tuple[float, float]:
+        rng = rng_for(**key)  # type: ignore[arg-type]
+        return torch.rand(1, generator=rng.tensor).item(), rng.python.random()
+
+    assert drawn(usual) == drawn(usual)
+    one, other = drawn(usual), drawn({**usual, **change})
+    assert one[0] != other[0]
+    assert one[1] != other[1]
+
+
+def test_the_bank_rides_along_in_one_pass(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    alone, passes = run(museum)
+    assert passes == 1
+    assert alone.step.replay_pred is None
+    together, passes = run(museum, replay(base), watched=("up_blocks.3",))
+    assert passes == 1
+    torch.testing.assert_close(together.pred, alone.pred, atol=1e-5, rtol=1e-4)
+    assert together.step.replay_pred is not None
+    assert [feature.shape for feature in together.step.features] == [(3, 8, 8, 8)]
+    inputs = replay(base)
+    with museum.attached(), torch.no_grad(), Denoiser(base).watch(("up_blocks.3",)) as features:
+        expected = Denoiser(base).predict(inputs.batch.noisy, inputs.batch.t, inputs.states)
+    torch.testing.assert_close(together.step.replay_pred, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together.step.features[0], features[0], atol=1e-5, rtol=1e-4)
+
+
+def test_latents_of_another_size_take_a_pass_of_their_own(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    done, passes = run(museum, replay(base, side=16), watched=("up_blocks.3",))
+    assert passes == 2
+    assert torch.equal(done.pred, run(museum)[0].pred)
+    assert done.step.replay_pred is not None
+    assert done.step.replay_pred.shape == (3, 4, 16, 16)
+    assert [feature.shape for feature in done.step.features] == [(3, 8, 16, 16)]
+
+
+def test_a_pass_is_that_of_its_random_numbers(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    one, again, other = (run(museum, seed=seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(one.pred, again.pred)
+    assert torch.equal(one.target, again.target)
+    assert not torch.equal(one.step.t, other.step.t)
+    assert not torch.equal(one.target, other.target)
+    assert torch.equal(one.step.alpha_bar, base.alphas_cumprod[one.step.t])
+
+
+def test_noise_offset_shifts_the_noise_of_each_channel(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    usual, _ = run(museum)
+    shifted, _ = run(museum, loss=LossConfig(noise_offset=0.5))
+    shift = shifted.target - usual.target
+    torch.testing.assert_close(shift, shift[:, :, :1, :1].expand_as(shift), atol=1e-5, rtol=1e-5)
+    assert shift.abs().max() > 0.1
+
+
+def test_clip_skip_counts(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    assert not torch.equal(run(museum)[0].pred, run(museum, clip_skip=2)[0].pred)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_loss_is_the_weighted_mean_over_samples(tmp_path: Path, prediction_type: str) -> None:
+    base = load_base(write_tiny_base(tmp_path / "base", prediction_type=prediction_type))
+    museum = tiny_museum(base)
+    done = dataclasses.replace(run(museum)[0], loss_weights=torch.tensor([1.0, 0.25]))
+    per_sample = denoising_loss(done.pred, done.target)
+    usual = loss_terms(museum, done, {}, LossConfig(), prediction_type)
+    assert set(usual) == {"denoising"}
+    assert usual["denoising"].item() == pytest.approx((per_sample[0] + per_sample[1] / 4).item() / 2)
+    weights = min_snr_weight(done.step.alpha_bar, 1.0, prediction_type) * done.loss_weights
+    found = loss_terms(museum, done, {}, LossConfig(min_snr_gamma=1.0), prediction_type)
+    assert found["denoising"].item() == pytest.approx((per_sample * weights).mean().item())
+
+
+class Constant(Term):
+    """A penalty of 2, or none."""
+
+    def __init__(self, value: float | None) -> None:
+        self._value = value
+
+    def penalty(self, museum: Museum, step: Step) -> Tensor | None:
+        return None if self._value is None else torch.tensor(self._value)
+
+
+def test_terms_are_weighted_and_those_with_nothing_to_say_left_out(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    terms: dict[str, tuple[Term, float]] = {"two": (Constant(2.0), 3.0), "none": (Constant(None), 3.0)}
+    found = loss_terms(museum, run(museum)[0], terms, LossConfig(), "epsilon")
+    assert found["two"].item() == 6.0
+    assert set(found) == {"denoising", "two"}
+
+
+def test_a_loss_that_is_not_finite_is_named() -> None:
+    bad = not_finite({"a": torch.tensor(1.0), "b": torch.tensor(torch.nan), "c": torch.tensor(torch.inf)})
+    assert bad == ["b", "c"]
+    message = str(not_finite_error(bad, "ink", 4, [f"{i}.png" for i in range(9)]))
+    assert message.startswith("style 'ink', step 5: the loss is not finite (b, c) on 0.png, 1.png, 2.png, 3.png;")
+    assert "in another process" in str(not_finite_error([], "ink", 4, []))
