@@ -1,0 +1,101 @@
+"""A tiny base and tiny pictures, made once; every test gets a folder of its own."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.train import loop
+from tests.recipes.mistakes import Refusal
+from tests.recipes.school import Done, School, teach_here, write_pictures
+from tests.tiny_models import write_tiny_base
+
+Teach = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for style in ("ink", "neon"):
+        write_pictures(folder / style, style)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps one state for each process; a run in another precision needs a new one."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def base_read_once(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process get copies of one tiny base: reading it takes longer than teaching it. Others are read."""
+
+    def load(path: Path) -> BaseModel:
+        return copy.deepcopy(_read_base(path)) if path == tiny_base else load_base(path)
+
+    monkeypatch.setattr(loop, "load_base", load)
+
+
+@cache
+def _read_base(path: Path) -> BaseModel:
+    return load_base(path)
+
+
+@pytest.fixture
+def school(tiny_base: Path, pictures: Path, tmp_path: Path) -> School:
+    return School(tiny_base, pictures, tmp_path)
+
+
+@pytest.fixture
+def teach(capsys: pytest.CaptureFixture[str]) -> Teach:
+    """`train_museum.py` in this process: its exit code and what it wrote."""
+
+    def run(words: list[str]) -> Done:
+        capsys.readouterr()
+        code = teach_here(words)
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def taught_ink(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A museum that knows `ink`, taught at the first call."""
+    made: list[Path] = []
+
+    def museum() -> Path:
+        if not made:
+            school = School(tiny_base, pictures, tmp_path_factory.mktemp("taught"))
+            assert teach_here(school.command("--method=finetune", "--max_train_steps=6")) == 0
+            made.append(school.museum)
+        return made[0]
+
+    return museum
+
+
+@pytest.fixture
+def knows_ink(school: School, taught_ink: Callable[[], Path]) -> School:
+    """A school whose museum knows `ink` already."""
+    school.museum.parent.mkdir()
+    shutil.copy(taught_ink(), school.museum)
+    return school
+
+
+@pytest.fixture
+def refused(knows_ink: School, teach: Teach) -> Refusal:
+    return Refusal(knows_ink, teach)

@@ -1,0 +1,121 @@
+"""What a run writes besides the museum: files in between, previews, logs, history."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from museum_plugin.museum.file import read_museum
+from museum_plugin.museum.history import history
+from tests.recipes.conftest import Teach
+from tests.recipes.school import School, same, tensors_of, write_dataset
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_files_in_between(school: School, teach: Teach) -> None:
+    done = teach(school.command("--method=finetune", "--save_every_n_steps=2", "--max_train_steps=5"))
+
+    folder = school.museum.parent
+    assert done.code == 0
+    between = {name for name in names(folder) if "-step" in name}
+    assert between == {"mine-step00000002.safetensors", "mine-step00000004.safetensors"}
+    early = read_museum(folder / "mine-step00000002.safetensors")
+    assert [(record.name, record.steps) for record in early.ledger.styles] == [("ink", 2)]
+    assert not same(early.lora, read_museum(school.museum).lora)
+    assert not school.checkpoint.exists()
+
+
+def test_files_in_between_of_a_plain_lora(school: School, teach: Teach) -> None:
+    assert teach(school.command("--save_every_n_steps=2", museum=False)).code == 0
+
+    assert names(school.museum.parent) == {"mine.safetensors", "mine-step00000002.safetensors"}
+
+
+def test_previews(school: School, teach: Teach) -> None:
+    prompts = school.folder / "prompts.txt"
+    prompts.write_text("a red cat --w 64\n# a comment\na {style} fish\n", encoding="utf-8")
+    flags = ["--sample_every_n_steps=2", f"--sample_prompts={prompts}", "--seed=7"]
+
+    assert teach(school.command("--method=finetune", *flags)).code == 0
+
+    folder = school.museum.parent / "sample"
+    assert names(folder) == {"mine_ink_000002_00_7.png", "mine_ink_000002_01_8.png"}
+    with Image.open(folder / "mine_ink_000002_00_7.png") as picture:
+        assert picture.size == (64, 64)
+    exhibition = read_museum(school.museum).ledger.extra["exhibition"]
+    assert exhibition["prompts"] == ["a red cat", "a {style} fish"]
+
+
+def test_logs_for_tensorboard(school: School, teach: Teach) -> None:
+    logs = school.folder / "logs"
+    flags = ["--log_with=tensorboard", f"--logging_dir={logs}", "--max_train_steps=11", "--optimizer_type=SGD"]
+
+    assert teach(school.command(*flags)).code == 0
+
+    (file,) = [path for path in logs.rglob("events.out.tfevents.*")]
+    events = EventAccumulator(str(file.parent)).Reload()
+    assert set(events.Tags()["scalars"]) == {"ink/denoising", "ink/function_lock", "ink/learning_rate"}
+    assert [event.step for event in events.Scalars("ink/denoising")] == [0, 10]
+    assert all(0.1 < event.value < 10 for event in events.Scalars("ink/denoising"))
+
+
+def test_earlier_versions_are_kept(school: School, teach: Teach) -> None:
+    command = ["--method=finetune", "--max_train_steps=1"]
+    assert teach(school.command(*command, styles=("ink", "neon"))).code == 0
+    assert [version.last_style for version in history(school.museum)] == ["ink"]
+
+    folder = school.pictures / "neon"
+    dataset = write_dataset(school.folder / "d.toml", {"third": folder})
+    text = dataset.read_text(encoding="utf-8").replace("auto", "blenthor")
+    dataset.write_text(text, encoding="utf-8")
+    assert teach(school.command(*command, "--keep_history=1", f"--dataset_config={dataset}")).code == 0
+    assert [version.last_style for version in history(school.museum)] == ["neon"]
+
+
+def test_names_with_spaces_come_back_in_a_command_that_can_be_pasted(school: School, teach: Teach) -> None:
+    file = school.folder / "unnamed.toml"
+    file.write_text(
+        f"[[datasets]]\ntrigger = 'zorvex'\n[[datasets.subsets]]\nimage_dir = '{school.pictures / 'ink'}'\n"
+    )
+    museum = school.folder / "my museum.safetensors"
+
+    done = teach(
+        school.command("--method=finetune", "--style=ink wash", f"--dataset_config={file}", f"--museum={museum}")
+    )
+
+    words = shlex.split(done.out.splitlines()[-1])
+    assert words[4:8] == ["sample", str(museum), "--style", "ink wash"]
+
+
+@pytest.mark.parametrize("subset", ["caption_extension = '.none'", "caption_dropout_rate = 1.0"])
+def test_pictures_without_captions(school: School, teach: Teach, subset: str) -> None:
+    """A style that is shown without any caption is learned under its trigger; a dropped caption stays empty."""
+    file = school.dataset("ink")
+    file.write_text(file.read_text(encoding="utf-8") + subset, encoding="utf-8")
+
+    done = teach(school.command(f"--dataset_config={file}", "--slot_lr=0.1"))
+    untaught = teach(school.command(f"--dataset_config={file}", "--slot_lr=0", f"--museum={school.folder / 'other'}"))
+
+    assert (done.code, untaught.code) == (0, 0)
+    moved = not same({"": school.numbers()["slot ink"]}, {"": tensors_of(school.folder / "other")["slot ink"]})
+    assert moved is ("none" in subset)
+
+
+def test_regularisation_pictures_are_learned_without_the_trigger(school: School, teach: Teach) -> None:
+    """With a batch of regularisation pictures alone, the slot gets no gradient."""
+    file = school.dataset("ink")
+    reg = f"[[datasets.subsets]]\nimage_dir = '{school.pictures / 'neon'}'\nis_reg = true\n"
+    file.write_text(file.read_text(encoding="utf-8") + reg, encoding="utf-8")
+
+    assert teach(school.command("--method=finetune", f"--dataset_config={file}")).code == 0
+
+    record = read_museum(school.museum).ledger.styles[0]
+    assert json.dumps(record.extra["captions"]).count("fish") == 1
