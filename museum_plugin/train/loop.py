@@ -68,7 +68,8 @@ def train(run: RunConfig) -> list[Finished]:
                 seconds = teach_style(room, lesson, stop)
                 results.append(replace(finish_style(room, lesson), seconds_a_step=seconds))
                 accelerator.wait_for_everyone()
-                accelerator.free_memory()  # else fp16 would unscale the gradients for this style's optimizer too
+                if accelerator.scaler is not None:
+                    accelerator.free_memory()  # else it would unscale the next style's gradients twice
     finally:
         accelerator.end_training()
     return results

@@ -128,13 +128,16 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, _parameter_groups(run, museum, style.name))
     schedule = build_schedule(run.optimizer, optimizer, run.training.steps)
+    scaler = room.accelerator.scaler  # of fp16
+    if scaler is not None:
+        optimizer = room.accelerator.prepare(optimizer)
     return Lesson(
         name=name,
         phrase=museum.phrase(style.name),
         dataset=dataset,
         captions=captions,
         latents=latents,
-        training=Training(museum, room.accelerator.prepare(optimizer), schedule, terms, room.accelerator.scaler),
+        training=Training(museum, optimizer, schedule, terms, scaler),
         bank=bank,
         states=states,
         options=PassOptions(run.loss, run.base.clip_skip, watched),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 
 from museum_plugin.base.load import BaseModel, load_base
@@ -40,19 +39,24 @@ def fresh_accelerator() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+_read: list[BaseModel] = []
+
+
 @pytest.fixture(autouse=True)
 def base_read_once(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process get copies of one tiny base: reading it takes longer than teaching it. Others are read."""
+    """Runs in this process share one tiny base, which they may not change: reading it takes longer than teaching it.
+
+    A run that asked for another precision or for gradient checkpointing leaves it so; the next one reads it anew.
+    """
 
     def load(path: Path) -> BaseModel:
-        return copy.deepcopy(_read_base(path)) if path == tiny_base else load_base(path)
+        if path != tiny_base:
+            return load_base(path)
+        if not _read or _read[0].unet.dtype != torch.float32 or _read[0].unet.is_gradient_checkpointing:
+            _read[:] = [load_base(path)]
+        return _read[0]
 
     monkeypatch.setattr(loop, "load_base", load)
-
-
-@cache
-def _read_base(path: Path) -> BaseModel:
-    return load_base(path)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_files_in_between_of_a_plain_lora(school: School, teach: Teach) -> None:
 
 
 def test_previews(school: School, teach: Teach) -> None:
-    prompts = school.folder / "prompts.txt"
+    prompts = school.folder / "own prompts.txt"
     prompts.write_text("a red cat --w 64\n# a comment\na {style} fish\n", encoding="utf-8")
     flags = ["--sample_every_n_steps=2", f"--sample_prompts={prompts}", "--seed=7"]
 
