@@ -183,7 +183,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("cache_latents", "training.cache_latents", to_bool,
          "encode every picture once and keep its latents in memory"),
     Flag("cache_latents_to_disk", "training.cache_latents_to_disk", to_bool,
-         "keep latents in files beside the pictures"),
+         "keep latents in files, in output_dir/latents"),
     Flag("vae_batch_size", "training.vae_batch_size", to_int, "pictures encoded at once when caching"),
     Flag("sample_prompts", "preview.prompts", to_path,
          "text file, one preview prompt a line; {style} stands for the style's phrase", is_input=True),
