@@ -11,7 +11,7 @@ from museum_plugin.cli import COMMANDS
 from museum_plugin.cli.console import run_reporting_errors
 from museum_plugin.cli.parser import CommandParser
 from museum_plugin.cli.text_lines import table
-from museum_plugin.config.checks import did_you_mean
+from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import ConfigError
 
 

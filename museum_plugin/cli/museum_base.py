@@ -7,7 +7,7 @@ from pathlib import Path
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
-from museum_plugin.config.checks import existing
+from museum_plugin.config.read import existing
 from museum_plugin.errors import BaseModelError
 from museum_plugin.museum.ledger import Ledger
 

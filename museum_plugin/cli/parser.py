@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from museum_plugin.config.checks import did_you_mean, to_float, to_int
+from museum_plugin.config.convert import to_float, to_int
+from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import ConfigError
 
 BASE_FLAG = "pretrained_model_name_or_path"

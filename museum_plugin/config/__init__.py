@@ -1,8 +1,10 @@
 """Everything a run is told, typed and checked at birth.
 
-schema.py        the frozen dataclasses: one RunConfig holds all
-checks.py        the messages: nearest known name, what was found, what is allowed
-flags.py         one table: flag name -> field of the schema, type, help
+schema/          the frozen dataclasses, one file a topic: one RunConfig holds all
+refusal.py       the messages: what was found, what is allowed, the nearest known name
+convert.py       a value as the user wrote it -> a value of the right type
+read.py          the text files a user names
+flags/           one table a topic: flag name -> field of the schema, type, help
 arguments.py     the only file that sees argparse: flags and --config_file -> RunConfig
 dataset_toml.py  sd-scripts' dataset file -> StyleData in order
 """

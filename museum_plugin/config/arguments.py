@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from museum_plugin.config.checks import existing, read_prompts, read_table, refuse, shown, to_bool, to_path
+from museum_plugin.config.convert import to_bool, to_path
 from museum_plugin.config.dataset_toml import read_dataset_config, read_folder_layout
 from museum_plugin.config.flags import (
     BY_NAME,
@@ -29,6 +29,8 @@ from museum_plugin.config.flags import (
 from museum_plugin.config.flags import (
     describe as describe,
 )
+from museum_plugin.config.read import existing, read_prompts, read_table
+from museum_plugin.config.refusal import refusal, shown
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
 from museum_plugin.errors import ConfigError
 
@@ -156,7 +158,7 @@ class _Given:
 
 def _prompt_list(raw: list[object], where: str) -> tuple[str, ...]:
     if not all(isinstance(prompt, str) for prompt in raw):
-        refuse(where, raw, "a text file, or a list of prompts")
+        raise refusal(where, raw, "a text file, or a list of prompts")
     return tuple(map(str, raw))
 
 

@@ -14,20 +14,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.checks import (
-    did_you_mean,
-    existing,
-    read_table,
-    refuse,
-    shown,
-    to_bool,
-    to_float,
-    to_int,
-    to_name,
-    to_path,
-    to_resolution,
-    to_text,
-)
+from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_resolution, to_text
+from museum_plugin.config.read import existing, read_table
+from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 
@@ -124,7 +113,7 @@ class _Reader:
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
         """The typed values of one table; None counts as not given."""
         if not isinstance(value, dict):
-            refuse(f"{self.path}: {where}", value, "a table")
+            raise refusal(f"{self.path}: {where}", value, "a table")
         typed = {}
         for name, raw in value.items():
             if raw is None or (name == "subsets" and level == "D"):
@@ -150,7 +139,7 @@ class _Reader:
     def tables(self, value: object, where: str, example: str) -> list[object]:
         """An array of tables with at least one."""
         if not isinstance(value, list):
-            refuse(f"{self.path}: {where}", value, f"{example} tables")
+            raise refusal(f"{self.path}: {where}", value, f"{example} tables")
         if not value:
             raise ConfigError(f"{self.path}: {where} is empty; at least one {example} is needed")
         return value

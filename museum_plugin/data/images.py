@@ -16,7 +16,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from museum_plugin.config.checks import did_you_mean
+from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

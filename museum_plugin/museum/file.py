@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from museum_plugin.base.family import FAMILIES
-from museum_plugin.config.checks import did_you_mean
+from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import MuseumFileError, OutputError, TrainingError
 from museum_plugin.museum.history import history, replace_file
 from museum_plugin.museum.keys import tensor_names

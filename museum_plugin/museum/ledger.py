@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
-from museum_plugin.config.checks import did_you_mean, shown
+from museum_plugin.config.refusal import did_you_mean, shown
 from museum_plugin.errors import MuseumFileError, TrainingError
 
 FORMAT_VERSION = 1

@@ -8,45 +8,47 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config import checks
+from museum_plugin.config import convert
+from museum_plugin.config.read import existing, read_prompts, read_table
+from museum_plugin.config.refusal import did_you_mean, shown
 from museum_plugin.errors import ConfigError
 
 
 @pytest.mark.parametrize(
     ("convert", "value", "meant"),
     [
-        (checks.to_float, 1, 1.0),
-        (checks.to_float, "1e-4", 1e-4),
-        (checks.to_int, 75.0, 75),
-        (checks.to_int, "75", 75),
-        (checks.to_int, "75.0", 75),
-        (checks.to_int, str(2**63 - 1), 2**63 - 1),
-        (checks.to_bool, True, True),
-        (checks.to_bool, "False", False),
-        (checks.to_bool, 1, True),
-        (checks.to_text, 20240101, "20240101"),
-        (checks.to_name, " ukiyoe ", "ukiyoe"),
-        (checks.to_path, "a/b", Path("a/b")),
-        (checks.to_resolution, 512, (512, 512)),
-        (checks.to_resolution, "512", (512, 512)),
-        (checks.to_resolution, "512, 768", (512, 768)),
-        (checks.to_resolution, [512, 768.0], (512, 768)),
-        (checks.to_rate, [1e-5, "1e-5"], 1e-5),
-        (checks.to_rate, "1e-5", 1e-5),
-        (checks.to_share_or_count, "10%", 0.1),
-        (checks.to_share_or_count, 0.1, 0.1),
-        (checks.to_share_or_count, 100.0, 100),
-        (checks.to_positive_or_off, 0, None),
-        (checks.to_positive_or_off, "5", 5.0),
-        (checks.to_count_or_off, 0, None),
-        (checks.to_count_or_off, "100", 100),
-        (checks.to_weights, ["function_lock=3", "feature=0.5"], {"function_lock": 3.0, "feature": 0.5}),
-        (checks.to_weights, {"function_lock": "3"}, {"function_lock": 3.0}),
-        (checks.to_arguments, ["betas=0.9,0.99"], {"betas": (0.9, 0.99)}),
-        (checks.to_arguments, ["fused=true", 'mode="a=b"'], {"fused": True, "mode": "a=b"}),
-        (checks.to_arguments, "weight_decay=0.1", {"weight_decay": 0.1}),
-        (checks.to_arguments, {"betas": [0.9, 0.99]}, {"betas": (0.9, 0.99)}),
-        (checks.to_arguments, [], {}),
+        (convert.to_float, 1, 1.0),
+        (convert.to_float, "1e-4", 1e-4),
+        (convert.to_int, 75.0, 75),
+        (convert.to_int, "75", 75),
+        (convert.to_int, "75.0", 75),
+        (convert.to_int, str(2**63 - 1), 2**63 - 1),
+        (convert.to_bool, True, True),
+        (convert.to_bool, "False", False),
+        (convert.to_bool, 1, True),
+        (convert.to_text, 20240101, "20240101"),
+        (convert.to_name, " ukiyoe ", "ukiyoe"),
+        (convert.to_path, "a/b", Path("a/b")),
+        (convert.to_resolution, 512, (512, 512)),
+        (convert.to_resolution, "512", (512, 512)),
+        (convert.to_resolution, "512, 768", (512, 768)),
+        (convert.to_resolution, [512, 768.0], (512, 768)),
+        (convert.to_rate, [1e-5, "1e-5"], 1e-5),
+        (convert.to_rate, "1e-5", 1e-5),
+        (convert.to_share_or_count, "10%", 0.1),
+        (convert.to_share_or_count, 0.1, 0.1),
+        (convert.to_share_or_count, 100.0, 100),
+        (convert.to_positive_or_off, 0, None),
+        (convert.to_positive_or_off, "5", 5.0),
+        (convert.to_count_or_off, 0, None),
+        (convert.to_count_or_off, "100", 100),
+        (convert.to_weights, ["function_lock=3", "feature=0.5"], {"function_lock": 3.0, "feature": 0.5}),
+        (convert.to_weights, {"function_lock": "3"}, {"function_lock": 3.0}),
+        (convert.to_arguments, ["betas=0.9,0.99"], {"betas": (0.9, 0.99)}),
+        (convert.to_arguments, ["fused=true", 'mode="a=b"'], {"fused": True, "mode": "a=b"}),
+        (convert.to_arguments, "weight_decay=0.1", {"weight_decay": 0.1}),
+        (convert.to_arguments, {"betas": [0.9, 0.99]}, {"betas": (0.9, 0.99)}),
+        (convert.to_arguments, [], {}),
     ],
 )
 def test_harmless_types_are_converted(convert: Callable[[object, str], object], value: object, meant: object) -> None:
@@ -64,33 +66,33 @@ SIZES = '512, "512,768" or [512, 768] (width, height in pixels)'
 @pytest.mark.parametrize(
     ("convert", "value", "allowed"),
     [
-        (checks.to_float, "fast", "a number"),
-        (checks.to_float, True, "a number"),
-        (checks.to_float, "nan", "a number"),
-        (checks.to_float, float("inf"), "a number"),
-        (checks.to_int, 7.5, "a whole number"),
-        (checks.to_int, False, "a whole number"),
-        (checks.to_int, "inf", "a whole number"),
-        (checks.to_int, 2**63, "a whole number"),
-        (checks.to_bool, "maybe", "true, false"),
-        (checks.to_bool, 2, "true, false"),
-        (checks.to_text, ["a"], "a text"),
-        (checks.to_name, "  ", "a name that is not empty"),
-        (checks.to_path, "", "a path"),
-        (checks.to_path, "a\0b", "a path"),
-        (checks.to_resolution, "512x512", SIZES),
-        (checks.to_resolution, [512], SIZES),
-        (checks.to_resolution, [1, 2, 3], SIZES),
-        (checks.to_resolution, None, SIZES),
-        (checks.to_rate, [1e-5, 2e-5], "one number, or a list of equal numbers"),
-        (checks.to_rate, [], "one number, or a list of equal numbers"),
-        (checks.to_share_or_count, "many", 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
-        (checks.to_share_or_count, 1.5, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
-        (checks.to_share_or_count, -1, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
-        (checks.to_count_or_off, -1, "a whole number, 0 for off"),
-        (checks.to_weights, ["feature"], "name=number pairs or a table of numbers"),
-        (checks.to_arguments, 3, PAIRS),
-        (checks.to_arguments, ["=3"], PAIRS),
+        (convert.to_float, "fast", "a number"),
+        (convert.to_float, True, "a number"),
+        (convert.to_float, "nan", "a number"),
+        (convert.to_float, float("inf"), "a number"),
+        (convert.to_int, 7.5, "a whole number"),
+        (convert.to_int, False, "a whole number"),
+        (convert.to_int, "inf", "a whole number"),
+        (convert.to_int, 2**63, "a whole number"),
+        (convert.to_bool, "maybe", "true, false"),
+        (convert.to_bool, 2, "true, false"),
+        (convert.to_text, ["a"], "a text"),
+        (convert.to_name, "  ", "a name that is not empty"),
+        (convert.to_path, "", "a path"),
+        (convert.to_path, "a\0b", "a path"),
+        (convert.to_resolution, "512x512", SIZES),
+        (convert.to_resolution, [512], SIZES),
+        (convert.to_resolution, [1, 2, 3], SIZES),
+        (convert.to_resolution, None, SIZES),
+        (convert.to_rate, [1e-5, 2e-5], "one number, or a list of equal numbers"),
+        (convert.to_rate, [], "one number, or a list of equal numbers"),
+        (convert.to_share_or_count, "many", 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
+        (convert.to_share_or_count, 1.5, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
+        (convert.to_share_or_count, -1, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
+        (convert.to_count_or_off, -1, "a whole number, 0 for off"),
+        (convert.to_weights, ["feature"], "name=number pairs or a table of numbers"),
+        (convert.to_arguments, 3, PAIRS),
+        (convert.to_arguments, ["=3"], PAIRS),
     ],
 )
 def test_anything_else_is_refused(convert: Callable[[object, str], object], value: object, allowed: str) -> None:
@@ -111,14 +113,14 @@ def test_anything_else_is_refused(convert: Callable[[object, str], object], valu
 )
 def test_an_optimizer_argument_is_a_plain_literal(value: object, found: str) -> None:
     with pytest.raises(ConfigError) as error:
-        checks.to_arguments(value, "--optimizer_args")
+        convert.to_arguments(value, "--optimizer_args")
 
     assert str(error.value) == f"--optimizer_args: mode: found {found}, allowed: {LITERAL}"
 
 
 @pytest.mark.parametrize(("value", "length"), [("x" * 500, 60), (10**6000, len("a int"))], ids=["text", "int"])
 def test_a_message_repeats_no_endless_value(value: object, length: int) -> None:
-    assert len(checks.shown(value)) == length
+    assert len(shown(value)) == length
 
 
 @pytest.mark.parametrize(
@@ -126,14 +128,14 @@ def test_a_message_repeats_no_endless_value(value: object, length: int) -> None:
     [("learnig_rate", '; did you mean "learning_rate"?'), ("zzz", ""), ("sead", '; did you mean "seed"?')],
 )
 def test_the_nearest_name_is_offered(name: str, hint: str) -> None:
-    assert checks.did_you_mean(name, ["learning_rate", "seed"]) == hint
+    assert did_you_mean(name, ["learning_rate", "seed"]) == hint
 
 
 def test_a_table_is_read_with_and_without_byte_order_mark(tmp_path: Path) -> None:
     for name, text in (("a.toml", "seed = 1"), ("a.json", '{"seed": 1}')):
         for mark in ("", "\ufeff"):
             (tmp_path / name).write_text(mark + text, encoding="utf-8")
-            assert checks.read_table(tmp_path / name, "--config_file") == {"seed": 1}
+            assert read_table(tmp_path / name, "--config_file") == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -151,21 +153,21 @@ def test_a_damaged_table_is_refused(tmp_path: Path, name: str, content: bytes, m
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(ConfigError) as error:
-        checks.read_table(tmp_path / name, "--config_file")
+        read_table(tmp_path / name, "--config_file")
 
     assert str(error.value).startswith(f"{tmp_path / name}: {message}")
 
 
 def test_a_missing_table_is_refused() -> None:
     with pytest.raises(ConfigError, match='^--config_file: no file "nowhere.toml"$'):
-        checks.read_table(Path("nowhere.toml"), "--config_file")
+        read_table(Path("nowhere.toml"), "--config_file")
 
 
 def test_prompts_are_read_without_comments_and_options(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("# mine\na cat --w 512 --s 20\n\nhigh-contrast house\n", encoding="utf-8")
 
-    assert checks.read_prompts(path) == ("a cat", "high-contrast house")
+    assert read_prompts(path) == ("a cat", "high-contrast house")
     assert caplog.messages == [f"{path}: options after a prompt (--w, --s, ...) are not honoured yet"]
 
 
@@ -176,14 +178,14 @@ def test_a_useless_prompt_file_is_refused(tmp_path: Path, content: str | None, m
         path.write_text(content, encoding="utf-8")
 
     with pytest.raises(ConfigError, match=f"^sample_prompts: {message}"):
-        checks.read_prompts(path)
+        read_prompts(path)
 
 
 def test_a_path_beside_the_file_is_second_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "beside" / "img").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
 
-    assert checks.existing(Path("img"), Path("beside")) == Path("beside/img")
-    assert checks.existing(Path("gone"), Path("beside")) == Path("gone")
+    assert existing(Path("img"), Path("beside")) == Path("beside/img")
+    assert existing(Path("gone"), Path("beside")) == Path("gone")
     (tmp_path / "img").mkdir()
-    assert checks.existing(Path("img"), Path("beside")) == Path("img")
+    assert existing(Path("img"), Path("beside")) == Path("img")

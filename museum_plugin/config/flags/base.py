@@ -1,0 +1,18 @@
+"""The frozen model and what it computes in."""
+
+from __future__ import annotations
+
+from museum_plugin.config.convert import to_bool, to_int, to_path, to_text
+from museum_plugin.config.flags.flag import Flag
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("pretrained_model_name_or_path", "base.path", to_path,
+         "base model folder; without it the embedded pocket model is used", is_input=True),
+    Flag("mixed_precision", "base.mixed_precision", to_text,
+         "what the forward pass computes in; LoRA and slots stay float32", ("no", "fp16", "bf16")),
+    Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
+    Flag("clip_skip", "base.clip_skip", to_int,
+         "text encoder layer, counted from the last: 1 = last, 2 = the one before"),
+    Flag("xformers", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
+    Flag("sdpa", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""Ours: the museum, its styles, slots, and how old styles are kept."""
+
+from __future__ import annotations
+
+from museum_plugin.config.convert import to_float, to_int, to_name, to_path, to_weights
+from museum_plugin.config.flags.flag import Flag
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("museum", "output.museum", to_path,
+         "the museum file that grows; without it a plain LoRA is trained", is_input=True),
+    Flag("keep_history", "output.keep_history", to_int, "how many earlier versions of the museum file are kept"),
+    Flag("style", "style.name", to_name,
+         "name of the style to teach, or which one of a dataset file that names several; default: the "
+         "dataset file's name"),
+    Flag("trigger", "style.trigger", to_name,
+         "the word(s) a user types for the style; auto (default with a museum): the next free slot word"),
+    Flag("slot_vectors", "slot.vectors", to_int, "embeddings, and slot words, a style gets"),
+    Flag("slot_init", "slot.init", to_name, "what the slot starts from: an ordinary word, or own: its own direction"),
+    Flag("slot_lr", "slot.learning_rate", to_float, "learning rate of the slot; 0 keeps it at its start"),
+    Flag("method", "method.name", to_name, "how old styles are kept: a method by name"),
+    Flag("term_weights", "method.weights", to_weights,
+         "weights of the method's terms, each as name=number (in TOML also a table); 0 switches a term off"),
+    Flag("replay_per_style", "replay.per_style", to_int, "latents drawn for each old style"),
+    Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
+    Flag("replay_batch_size", "replay.batch_size", to_int, "latents of the bank in every step"),
+    Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
+    Flag("replay_guidance", "replay.guidance", to_float, "classifier-free guidance scale of the bank"),
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""The typed configuration of a run: one file a topic, everything importable from here.
+
+Names are ours; sd-scripts' spelling lives in `flags` and `dataset_toml`.
+"""
+
+from museum_plugin.config.schema.base import BaseConfig
+from museum_plugin.config.schema.data import RESERVED_STYLE_NAMES, DatasetConfig, StyleData, SubsetConfig
+from museum_plugin.config.schema.loss import LossConfig
+from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
+from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
+from museum_plugin.config.schema.optimizer import OptimizerConfig
+from museum_plugin.config.schema.output import OutputConfig, PreviewConfig
+from museum_plugin.config.schema.require import require
+from museum_plugin.config.schema.run import RunConfig
+from museum_plugin.config.schema.training import TrainingConfig
+
+__all__ = [
+    "RESERVED_STYLE_NAMES",
+    "BaseConfig",
+    "DatasetConfig",
+    "LossConfig",
+    "MethodConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "OutputConfig",
+    "PreviewConfig",
+    "ReplayConfig",
+    "RunConfig",
+    "SlotConfig",
+    "StyleData",
+    "SubsetConfig",
+    "TrainingConfig",
+    "require",
+]

@@ -1,0 +1,98 @@
+"""Pictures, captions and the styles they belong to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from museum_plugin.config.schema.require import require
+
+RESERVED_STYLE_NAMES = ("base", "no trigger")
+"""What the grid calls the columns that show no style."""
+
+
+@dataclass(frozen=True)
+class SubsetConfig:
+    """One folder of pictures (`[[datasets.subsets]]`)."""
+
+    image_dir: Path
+    num_repeats: int = 1
+    """How often each picture counts in an epoch."""
+    caption_extension: str = ".caption"
+    class_tokens: str | None = None
+    """The caption of a picture that has no caption file."""
+    caption_prefix: str | None = None
+    caption_suffix: str | None = None
+    shuffle_caption: bool = False
+    keep_tokens: int = 0
+    """How many leading tags stay in place when captions are shuffled."""
+    caption_separator: str = ","
+    caption_dropout_rate: float = 0.0
+    """Share of steps in which the caption is empty, 0..1."""
+    caption_tag_dropout_rate: float = 0.0
+    flip_aug: bool = False
+    random_crop: bool = False
+    color_aug: bool = False
+    is_reg: bool = False
+    """Prior preservation pictures."""
+
+    def __post_init__(self) -> None:
+        require(self.num_repeats >= 1, f"num_repeats: found {self.num_repeats}, must be 1 or more")
+        require(self.keep_tokens >= 0, f"keep_tokens: found {self.keep_tokens}, must be 0 or more")
+        require(self.caption_separator != "", 'caption_separator: found "", must be at least one character')
+        for name in ("caption_dropout_rate", "caption_tag_dropout_rate"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name}: found {value}, must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Folders that share resolution, buckets and batch size (`[[datasets]]`)."""
+
+    subsets: tuple[SubsetConfig, ...]
+    resolution: tuple[int, int]
+    """(width, height) in pixels."""
+    batch_size: int = 1
+    enable_bucket: bool = False
+    min_bucket_reso: int = 256
+    max_bucket_reso: int = 1024
+    bucket_reso_steps: int = 64
+    """Pixels; a multiple of 8."""
+    bucket_no_upscale: bool = False
+
+    def __post_init__(self) -> None:
+        require(len(self.subsets) >= 1, "datasets: a dataset needs at least one [[datasets.subsets]] with an image_dir")
+        require(min(self.resolution) >= 8, f"resolution: found {self.resolution}, must be at least 8 pixels")
+        require(self.batch_size >= 1, f"batch_size: found {self.batch_size}, must be 1 or more")
+        require(
+            self.bucket_reso_steps >= 8 and self.bucket_reso_steps % 8 == 0,
+            f"bucket_reso_steps: found {self.bucket_reso_steps}, must be a multiple of 8",
+        )
+        require(
+            1 <= self.min_bucket_reso <= self.max_bucket_reso,
+            f"min_bucket_reso: found {self.min_bucket_reso}, must lie between 1 and max_bucket_reso "
+            f"({self.max_bucket_reso})",
+        )
+
+
+@dataclass(frozen=True)
+class StyleData:
+    """One style to teach: its name, trigger, and where its pictures are."""
+
+    name: str | None
+    """None: a plain LoRA without museum."""
+    trigger: str | None
+    """The word(s) the user types; "auto" takes the next free slot word; None without a museum."""
+    datasets: tuple[DatasetConfig, ...]
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            require(
+                re.fullmatch(r"\w[\w .+-]{0,62}", self.name) is not None,
+                f"style: found {self.name!r}; a name has up to 63 letters, digits, spaces and _ . + - (it names files)",
+            )
+            require(
+                self.name not in RESERVED_STYLE_NAMES,
+                f"style: {self.name!r} is the name of a column of the picture grid; choose another name",
+            )

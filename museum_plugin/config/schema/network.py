@@ -1,0 +1,39 @@
+"""What is trained: the shared LoRA and the slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from museum_plugin.config.schema.require import require
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shared LoRA."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    """scale = alpha / rank."""
+    train_unet: bool = True
+    train_text_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, f"network_dim: found {self.rank}, must be 1 or more")
+        require(self.alpha > 0, f"network_alpha: found {self.alpha}, must be greater than 0")
+        require(self.train_unet or self.train_text_encoder, "nothing to train: both U-Net and text encoder are off")
+
+
+@dataclass(frozen=True)
+class SlotConfig:
+    """The token slot that a style opens."""
+
+    vectors: int = 1
+    """How many embeddings (and slot words) a style gets."""
+    init: str = "own"
+    """What the slot starts from: "own", the slot word's own direction; or an ordinary word."""
+    learning_rate: float = 5e-3
+    """0 keeps the slot at its start."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.vectors <= 16, f"slot_vectors: found {self.vectors}, allowed: 1 to 16")
+        require(self.learning_rate >= 0, f"slot_lr: found {self.learning_rate}, must be 0 or more")

@@ -1,0 +1,48 @@
+"""What is shown while training, and where results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from museum_plugin.config.schema.require import require
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """Pictures made while training and for judging."""
+
+    prompts: tuple[str, ...] = ()
+    """Without trigger; where "{style}" stands it is replaced by the style's phrase, else the phrase is appended."""
+    every_n_steps: int | None = None
+    width: int | None = None
+    """Pixels; None: the style's resolution."""
+    height: int | None = None
+    sampling_steps: int = 20
+    guidance: float = 4.0
+
+    def __post_init__(self) -> None:
+        require(self.sampling_steps >= 1, f"sample_steps: found {self.sampling_steps}, must be 1 or more")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where results go."""
+
+    output_dir: Path
+    output_name: str
+    museum: Path | None = None
+    """The museum file that grows; None: a plain LoRA is written to output_dir."""
+    keep_history: int = 5
+    """How many earlier versions of the museum file are kept."""
+    save_every_n_steps: int | None = None
+    logging_dir: Path | None = None
+    log_with: str | None = None
+    """tensorboard | wandb | all."""
+
+    def __post_init__(self) -> None:
+        require(self.keep_history >= 0, f"keep_history: found {self.keep_history}, must be 0 or more")
+        require(
+            self.log_with in (None, "tensorboard", "wandb", "all"),
+            f"log_with: found {self.log_with!r}, allowed: tensorboard, wandb, all",
+        )

@@ -1,0 +1,44 @@
+"""Everything a run is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from museum_plugin.config.schema.base import BaseConfig
+from museum_plugin.config.schema.data import StyleData
+from museum_plugin.config.schema.loss import LossConfig
+from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
+from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
+from museum_plugin.config.schema.optimizer import OptimizerConfig
+from museum_plugin.config.schema.output import OutputConfig, PreviewConfig
+from museum_plugin.config.schema.require import require
+from museum_plugin.config.schema.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run is told."""
+
+    base: BaseConfig
+    styles: tuple[StyleData, ...]
+    """In the order in which they are taught."""
+    network: NetworkConfig
+    slot: SlotConfig
+    optimizer: OptimizerConfig
+    loss: LossConfig
+    method: MethodConfig
+    replay: ReplayConfig
+    training: TrainingConfig
+    preview: PreviewConfig
+    output: OutputConfig
+
+    def __post_init__(self) -> None:
+        cached = self.training.cache_latents or self.training.cache_latents_to_disk
+        for style in self.styles:
+            for subset in (subset for dataset in style.datasets for subset in dataset.subsets):
+                for name in ("random_crop", "color_aug"):
+                    require(
+                        not (cached and getattr(subset, name)),
+                        f"{name} ({subset.image_dir}): cannot be used with cache_latents, since such pictures differ "
+                        "in every step; turn one of them off",
+                    )

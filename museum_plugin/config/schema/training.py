@@ -1,0 +1,29 @@
+"""How long, how fast, from which seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from museum_plugin.config.schema.require import require
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, how fast, from which seed."""
+
+    steps: int = 1600
+    """Optimizer steps for each style."""
+    gradient_accumulation_steps: int = 1
+    seed: int = 0
+    cache_latents: bool = False
+    cache_latents_to_disk: bool = False
+    vae_batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"max_train_steps: found {self.steps}, must be 1 or more")
+        require(
+            self.gradient_accumulation_steps >= 1,
+            f"gradient_accumulation_steps: found {self.gradient_accumulation_steps}, must be 1 or more",
+        )
+        require(self.vae_batch_size >= 1, f"vae_batch_size: found {self.vae_batch_size}, must be 1 or more")
+        require(0 <= self.seed < 2**63, f"seed: found {self.seed}, must lie between 0 and 2^63")
