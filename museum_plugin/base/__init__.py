@@ -3,6 +3,7 @@
 family.py    facts of each model family
 load.py      a diffusers folder -> BaseModel, with its fingerprint
 encode.py    prompts -> text states, pictures -> latents
+schedule.py  the noise schedule, rescaled to end in pure noise
 denoiser.py  add_noise, predict, predict_x0; the only place that runs the U-Net
 sampler.py   prompts and seeds -> latents -> pictures
 """

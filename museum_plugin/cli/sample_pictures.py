@@ -14,6 +14,7 @@ from tqdm import tqdm
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.cli.museum_base import load_base_of
 from museum_plugin.cli.sample import Column, Order, slugs
 from museum_plugin.config.files import write_atomically
@@ -59,7 +60,7 @@ def drawn(order: Order, ledger: Ledger, chosen_base: Path | None) -> Iterator[tu
     Raises:
         MuseumError: base or museum cannot be used, or what is drawn is not finite.
     """
-    base = load_base_of(order.museum, ledger, chosen_base)
+    base = _scheduled(load_base_of(order.museum, ledger, chosen_base), ledger)
     plan = plan_on(base, order)
     museum = open_museum(order.museum, base.to(PartialState().device, _precision(ledger)))
     jobs = [(column, prompt, seed) for column in order.columns for prompt in order.prompts for seed in order.seeds]
@@ -83,6 +84,12 @@ def plan_on(base: BaseModel, order: Order) -> SamplingPlan:
         if side % factor:
             raise ConfigError(f"--{name}: found {side}, allowed: a multiple of {factor} pixels")
     return plan
+
+
+def _scheduled(base: BaseModel, ledger: Ledger) -> BaseModel:
+    """Under the noise schedule that the newest style was judged on."""
+    recorded = ledger.styles[-1].settings.get("zero_terminal_snr") if ledger.styles else None
+    return with_zero_terminal_snr(base) if recorded is True else base
 
 
 def _precision(ledger: Ledger) -> torch.dtype:

@@ -1,6 +1,8 @@
 """The formulas that are minimised: pure functions of tensors, one formula each, no state, no model.
 
-    denoising.py               (B,)    mean (pred - target)^2; SNR = a / (1 - a); min-SNR weight; noise + offset * shift
+    denoising.py               (B,)    mean (pred - target)^2; SNR = a / (1 - a); weights of a sample by its SNR
+    robust.py                  (B,...) |pred - target|; pseudo-Huber; smooth L1; their thresholds
+    noise.py                   (B,...) noise + offset * shift; noise with coarse parts; noise + gamma * more noise
     style_distillation.py      (B,)    KL(softmax(pred_x0 / T) || softmax(style_mean / T)), and its factor alpha_bar_t
     weight_regularization.py   scalar  mean over modules of 1 - cos(delta_now, delta_previous);
                                        mean over modules of tr(D C D^T) / energy, D = delta_now - delta_previous

@@ -1,14 +1,15 @@
-"""The denoising loss and what sd-scripts users may change about it: min-SNR weighting and offset noise."""
+"""The denoising loss, and the weights that a sample gets for the signal-to-noise ratio at its t."""
 
 from __future__ import annotations
 
-import math
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
+_HIGHEST_SNR = 1000.0
+"""sd-scripts' bound of the SNR in all weights but min-SNR, so that none is 0 or infinite without noise."""
 
 
 def in_working_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -26,6 +27,39 @@ def in_working_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(dtype) for tensor in tensors)
 
 
+def comparable(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Prediction and target in the dtype that a loss is computed in, the target without its history.
+
+    Source: ours.
+
+    Raises:
+        ValueError: shapes do not agree, there is nothing after the batch dimension, or a tensor is empty.
+    """
+    if pred.shape != target.shape:
+        raise ValueError(f"pred {tuple(pred.shape)} and target {tuple(target.shape)} must have one shape")
+    if pred.ndim < 2 or pred.numel() == 0:
+        raise ValueError(f"pred must be (B, ...) and not empty, found {tuple(pred.shape)}")
+    pred, target = in_working_precision(pred, target.detach())
+    return pred, target
+
+
+def squared_error(pred: Tensor, target: Tensor) -> Tensor:
+    """(pred - target)^2, elementwise.
+
+    Source: DDPM, arXiv:2006.11239, eq. 14, before any mean; sd-scripts loss_type "l2".
+
+    Args:
+        pred: (B, ...) prediction of the denoiser, unit variance scale.
+        target: (B, ...) noise, or velocity for v_prediction; never receives a gradient.
+    Returns:
+        (B, ...) >= 0; float32, or float64 if an input is.
+    Raises:
+        ValueError: shapes do not agree, there is nothing after the batch dimension, or a tensor is empty.
+    """
+    pred, target = comparable(pred, target)
+    return (pred - target).square()
+
+
 def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
     """Mean square error of each sample's prediction.
 
@@ -39,14 +73,9 @@ def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
     Returns:
         (B,) loss >= 0, unweighted; float32, or float64 if an input is.
     Raises:
-        ValueError: shapes do not agree, there is nothing after the batch dimension, or a tensor is empty.
+        ValueError: as `squared_error`.
     """
-    if pred.shape != target.shape:
-        raise ValueError(f"pred {tuple(pred.shape)} and target {tuple(target.shape)} must have one shape")
-    if pred.ndim < 2 or pred.numel() == 0:
-        raise ValueError(f"pred must be (B, ...) and not empty, found {tuple(pred.shape)}")
-    pred, target = in_working_precision(pred, target.detach())
-    return (pred - target).square().flatten(1).mean(1)
+    return squared_error(pred, target).flatten(1).mean(1)
 
 
 def signal_to_noise(alpha_bar: Tensor) -> Tensor:
@@ -84,39 +113,83 @@ def min_snr_weight(alpha_bar_t: Tensor, gamma: float, prediction_type: str) -> T
     Raises:
         ValueError: alpha_bar_t is not (B,) or outside 0..1, gamma is not > 0, or prediction_type is unknown.
     """
-    if alpha_bar_t.ndim != 1:
-        raise ValueError(f"alpha_bar_t must be (B,), found {tuple(alpha_bar_t.shape)}")
     if not gamma > 0:
         raise ValueError(f"gamma must be greater than 0, found {gamma}")
-    if prediction_type not in PREDICTION_TYPES:
-        raise ValueError(f"prediction_type: found {prediction_type!r}, allowed: {', '.join(PREDICTION_TYPES)}")
-    snr = signal_to_noise(alpha_bar_t)
+    _check_prediction_type(prediction_type)
+    snr = _sample_snr(alpha_bar_t)
     if prediction_type == "epsilon":
         return (gamma / snr).clamp(max=1)  # min(SNR, gamma) / SNR without 0 / 0
     return snr.clamp(max=gamma) / (snr + 1)
 
 
-def offset_noise(noise: Tensor, offset: float, rng: torch.Generator) -> Tensor:
-    """Noise whose mean differs from channel to channel, so that overall brightness and colour are learned too.
+def noise_like_weight(alpha_bar_t: Tensor) -> Tensor:
+    """What turns the weighting of a v prediction's loss into that of a noise prediction's.
 
-        noise_bchw + offset * s_bc,  s ~ N(0, 1)
+        w_b = SNR_b / (SNR_b + 1),  SNR <= 1000
 
-    Source: sd-scripts `noise_offset`. Ours: s is drawn in float32 on the generator's device, so that a seed gives the
-    same shift in every precision and on every device.
+    Source: sd-scripts `scale_v_pred_loss_like_noise_pred`; without the bound w is alpha_bar, for an error of v is an
+    error of the noise divided by sqrt(alpha_bar).
 
     Args:
-        noise: (B, C, H, W) unit normal.
-        offset: standard deviation of the shift; 0 leaves the noise as it is.
-        rng: draws s, and is advanced by B * C draws even when offset is 0.
+        alpha_bar_t: (B,) share of the variance that is signal at each sample's t, 0..1.
     Returns:
-        (B, C, H, W) in the dtype and on the device of `noise`.
+        (B,) factors in 0..1; float32, or float64 if the input is.
     Raises:
-        ValueError: noise is not (B, C, H, W), or offset is not finite.
+        ValueError: alpha_bar_t is not (B,) or outside 0..1.
     """
-    if noise.ndim != 4:
-        raise ValueError(f"noise must be (B, C, H, W), found {tuple(noise.shape)}")
-    if not math.isfinite(offset):
-        raise ValueError(f"offset must be finite, found {offset}")
-    shift = torch.randn((*noise.shape[:2], 1, 1), generator=rng, device=rng.device, dtype=torch.float32)
-    wide, shift = in_working_precision(noise, shift.to(noise.device))
-    return (wide + offset * shift).to(noise.dtype)
+    snr = _sample_snr(alpha_bar_t).clamp(max=_HIGHEST_SNR)
+    return snr / (snr + 1)
+
+
+def v_like_weight(alpha_bar_t: Tensor, share: float) -> Tensor:
+    """A noise prediction's loss plus a share of the loss weighted as a v prediction's, as one factor.
+
+        w_b = 1 + share (SNR_b + 1) / SNR_b,  SNR <= 1000
+
+    Source: sd-scripts `v_pred_like_loss`.
+
+    Args:
+        alpha_bar_t: (B,) share of the variance that is signal at each sample's t, 0..1.
+        share: > 0, weight of the added part.
+    Returns:
+        (B,) factors > 1, infinite where alpha_bar is 0; float32, or float64 if the input is.
+    Raises:
+        ValueError: alpha_bar_t is not (B,) or outside 0..1, or share is not > 0.
+    """
+    if not share > 0:
+        raise ValueError(f"share must be greater than 0, found {share}")
+    return 1 + share / noise_like_weight(alpha_bar_t)
+
+
+def debiased_weight(alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
+    """The weight that gives steps with much noise, where a picture's composition is decided, a larger say.
+
+        epsilon:       w_b = 1 / sqrt(SNR_b)
+        v_prediction:  w_b = 1 / (SNR_b + 1)
+        SNR <= 1000
+
+    Source: debiased estimation, arXiv:2310.08442; sd-scripts `debiased_estimation_loss`, with its bound and its
+    form for v.
+
+    Args:
+        alpha_bar_t: (B,) share of the variance that is signal at each sample's t, 0..1.
+        prediction_type: epsilon | v_prediction, what `pred` stands for.
+    Returns:
+        (B,) factors > 0, infinite for epsilon where alpha_bar is 0; float32, or float64 if the input is.
+    Raises:
+        ValueError: alpha_bar_t is not (B,) or outside 0..1, or prediction_type is unknown.
+    """
+    _check_prediction_type(prediction_type)
+    snr = _sample_snr(alpha_bar_t).clamp(max=_HIGHEST_SNR)
+    return snr.rsqrt() if prediction_type == "epsilon" else 1 / (snr + 1)
+
+
+def _sample_snr(alpha_bar_t: Tensor) -> Tensor:
+    if alpha_bar_t.ndim != 1:
+        raise ValueError(f"alpha_bar_t must be (B,), found {tuple(alpha_bar_t.shape)}")
+    return signal_to_noise(alpha_bar_t)
+
+
+def _check_prediction_type(prediction_type: str) -> None:
+    if prediction_type not in PREDICTION_TYPES:
+        raise ValueError(f"prediction_type: found {prediction_type!r}, allowed: {', '.join(PREDICTION_TYPES)}")

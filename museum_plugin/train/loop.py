@@ -22,7 +22,13 @@ from museum_plugin.train.log import Progress, StopRequest
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
-from museum_plugin.train.start import check_run, make_accelerator, open_or_begin, styles_to_teach
+from museum_plugin.train.start import (
+    check_run,
+    make_accelerator,
+    open_or_begin,
+    styles_to_teach,
+    with_noise_schedule,
+)
 from museum_plugin.train.step import (
     ReplayInputs,
     Rng,
@@ -49,7 +55,8 @@ def train(run: RunConfig) -> list[Finished]:
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)
-    base = load_base(run.base.path).to(accelerator.device, _DTYPES[run.base.mixed_precision])
+    base = with_noise_schedule(load_base(run.base.path), run.loss)
+    base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     museum = open_or_begin(run, base)

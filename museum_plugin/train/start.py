@@ -12,7 +12,8 @@ import torch
 from accelerate import Accelerator
 
 from museum_plugin.base.load import BaseModel
-from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.base.schedule import with_zero_terminal_snr
+from museum_plugin.config.schema import LossConfig, RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.methods import build_terms
@@ -38,6 +39,8 @@ def check_run(run: RunConfig) -> None:
         raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
+    for option, needed in run.loss.idle:
+        log.warning("%s changes nothing without %s", option, needed)
     _check_writable(run.output.output_dir / f"{run.output.output_name}.safetensors")
     if run.output.museum is not None:
         _check_writable(run.output.museum)
@@ -57,6 +60,24 @@ def _check_writable(path: Path) -> None:
         ) from error
     if real.is_dir():
         raise OutputError(f"{path}: cannot be written: it is a folder; give the path of a file")
+
+
+def with_noise_schedule(base: BaseModel, loss: LossConfig) -> BaseModel:
+    """The base under the noise schedule of this run.
+
+    Raises:
+        ConfigError: an option of the loss is not possible with this base.
+    """
+    predicted = {"epsilon": loss.for_v_prediction, "v_prediction": loss.for_epsilon}
+    for option in predicted.get(base.prediction_type, ()):
+        other = "v" if base.prediction_type == "epsilon" else "epsilon"
+        raise ConfigError(f"{option}: only for base models that predict {other}, and {base.name} does not; remove it")
+    total = len(base.alphas_cumprod)
+    for option, value in (("min_timestep", loss.min_timestep + 1), ("max_timestep", loss.max_timestep or 1)):
+        if value > total:
+            found = getattr(loss, option)
+            raise ConfigError(f"{option}: found {found}, but {base.name} has {total} timesteps, 0 to {total - 1}")
+    return with_zero_terminal_snr(base) if loss.zero_terminal_snr else base
 
 
 def make_accelerator(run: RunConfig) -> Accelerator:
@@ -94,8 +115,19 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
             with_text_encoder=network.train_text_encoder,
         )
     museum = open_museum(path, base)
+    _warn_of_another_schedule(museum, run.loss)
     check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder)
     return museum
+
+
+def _warn_of_another_schedule(museum: Museum, loss: LossConfig) -> None:
+    taught = {bool(record.settings.get("zero_terminal_snr")) for record in museum.ledger.styles}
+    if taught - {loss.zero_terminal_snr}:
+        log.warning(
+            "zero_terminal_snr: found %s, but this museum knows styles taught with %s; their scores were measured on "
+            "another noise schedule",
+            *(str(value).lower() for value in (loss.zero_terminal_snr, not loss.zero_terminal_snr)),
+        )
 
 
 def styles_to_teach(

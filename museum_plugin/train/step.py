@@ -13,10 +13,11 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import TrainingError
-from museum_plugin.losses.denoising import denoising_loss, min_snr_weight, offset_noise
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.method import Step, Term
 from museum_plugin.museum.museum import Museum
+from museum_plugin.train.noising import draw_noise, draw_timesteps, input_noise
+from museum_plugin.train.objective import elementwise_loss, weighted
 
 DENOISING = "denoising"
 
@@ -85,11 +86,9 @@ def student_pass(
         replay: the bank's batch with its text states, or None.
     """
     device = batch.latents.device
-    noise = torch.randn(batch.latents.shape, generator=rng.tensor).to(device)
-    if options.loss.noise_offset:
-        noise = offset_noise(noise, options.loss.noise_offset, rng.tensor)
-    t = torch.randint(denoiser.timesteps, (len(noise),), generator=rng.tensor).to(device)
-    noisy = denoiser.add_noise(batch.latents, noise, t)
+    noise = draw_noise(batch.latents, options.loss, rng.tensor)
+    t = draw_timesteps(len(noise), denoiser.timesteps, options.loss, rng.tensor).to(device)
+    noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
     states = encode_prompts(museum.base, batch.prompts, clip_skip=options.clip_skip)
     pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)
     step = Step(
@@ -129,10 +128,9 @@ def loss_terms(
     museum: Museum, done: Pass, terms: dict[str, tuple[Term, float]], loss: LossConfig, prediction_type: str
 ) -> dict[str, Tensor]:
     """The weighted terms of a step by name; their sum is what is minimised."""
-    per_sample = denoising_loss(done.pred, done.target)
-    if loss.min_snr_gamma is not None:
-        per_sample = per_sample * min_snr_weight(done.step.alpha_bar, loss.min_snr_gamma, prediction_type)
-    found = {DENOISING: (per_sample * done.loss_weights).mean()}
+    errors = elementwise_loss(done.pred, done.target, done.step, loss, len(museum.base.alphas_cumprod))
+    per_sample = errors.flatten(1).mean(1) * done.loss_weights
+    found = {DENOISING: weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()}
     for name, (term, weight) in terms.items():
         penalty = term.penalty(museum, done.step)
         if penalty is not None:

@@ -45,6 +45,14 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         (["--text_encoder_lr", "-1", *DATA], "--text_encoder_lr: found -1.0, must be 0 or more"),
         (["--vae_batch_size", "0", *DATA], "--vae_batch_size: found 0, must be 1 or more"),
         (["--mixed_precision", "fp8", *DATA], "--mixed_precision: found 'fp8', allowed: no, fp16, bf16"),
+        (["--loss_type", "l3", *DATA], "--loss_type: found 'l3', allowed: l2, l1, huber, smooth_l1"),
+        (["--huber_schedule", "snrs", *DATA], "--huber_schedule: found 'snrs', allowed: snr, exponential, constant; "
+         'did you mean "snr"?'),
+        (["--adaptive_noise_scale", "0.1", *DATA], "--adaptive_noise_scale: found 0.1, which needs noise_offset; give "
+         "both or none"),
+        (["--ip_noise_gamma", "2", *DATA], "--ip_noise_gamma: found 2.0, must lie between 0 and 1"),
+        (["--min_timestep", "500", "--max_timestep", "500", *DATA], "--min_timestep: found 500, must be less than "
+         "max_timestep (500)"),
         (["--log_with", "wandb", *DATA], "--log_with: found 'wandb', which needs --logging_dir"),
         (["--config_file", "gone"], '--config_file: no file "gone.toml"'),
         (["--config_file", "a.json"], '--config_file: found "a.json", allowed: a TOML file'),

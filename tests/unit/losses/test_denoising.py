@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from museum_plugin.losses.denoising import (
+    debiased_weight,
     denoising_loss,
     in_working_precision,
     min_snr_weight,
-    offset_noise,
+    noise_like_weight,
     signal_to_noise,
+    squared_error,
+    v_like_weight,
 )
 
 
@@ -43,6 +46,12 @@ def test_denoising_loss_is_the_mean_square_of_each_sample() -> None:
     pred = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
     target = torch.tensor([[[[0.0, 4.0]]], [[[3.0, 4.0]]]])
     torch.testing.assert_close(denoising_loss(pred, target), torch.tensor([2.5, 0.0]))  # (1 + 4) / 2
+
+
+def test_squared_error_keeps_every_element() -> None:
+    pred, target = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.0, 4.0], [3.0, 1.0]])
+    assert torch.equal(squared_error(pred, target), torch.tensor([[1.0, 4.0], [0.0, 9.0]]))
+    assert torch.equal(squared_error(pred, target).mean(1), denoising_loss(pred, target))
 
 
 def test_denoising_loss_agrees_with_float64_and_is_deterministic() -> None:
@@ -137,31 +146,63 @@ def test_min_snr_weight_refuses_and_names(alpha_bar, gamma, prediction_type, nam
         min_snr_weight(alpha_bar, gamma, prediction_type)
 
 
-def test_offset_noise_adds_one_shift_to_each_channel() -> None:
-    noise = torch.randn(2, 3, 4, 5, generator=rng())
-    expected = noise + 0.1 * torch.randn(2, 3, 1, 1, generator=rng(7))
-    torch.testing.assert_close(offset_noise(noise, 0.1, rng(7)), expected)
-    assert not torch.allclose(offset_noise(noise, 0.1, rng(8)), expected)
-    assert torch.equal(offset_noise(noise, 0.0, rng(7)), noise)
+SNR_0_1_4_INFINITE = torch.tensor([0.0, 0.5, 0.8, 1.0])
 
 
-def test_offset_noise_shifts_by_its_standard_deviation() -> None:
-    shifts = offset_noise(torch.zeros(64, 64, 1, 1), 0.3, rng())
-    assert shifts.std().item() == pytest.approx(0.3, rel=0.05)
-    assert shifts.mean().item() == pytest.approx(0.0, abs=0.02)
+def test_a_v_prediction_is_weighed_like_a_noise_prediction_at_hand_computed_points() -> None:
+    weights = noise_like_weight(SNR_0_1_4_INFINITE)
+    torch.testing.assert_close(weights, torch.tensor([0.0, 0.5, 0.8, 1000 / 1001]))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_offset_noise_keeps_the_dtype_and_draws_alike_in_each(dtype) -> None:
-    noise = torch.randn(2, 3, 4, 5, generator=rng()).to(dtype)
-    shifted = offset_noise(noise, 0.1, rng(7))
-    assert shifted.dtype == dtype
-    wide = torch.promote_types(dtype, torch.float32)
-    torch.testing.assert_close(shifted, offset_noise(noise.to(wide), 0.1, rng(7)).to(dtype), rtol=0, atol=0)
-    torch.testing.assert_close(shifted.float(), offset_noise(noise.float(), 0.1, rng(7)), rtol=1e-2, atol=1e-2)
+def test_weighing_like_a_noise_prediction_undoes_what_predicting_v_adds() -> None:
+    """d v = d eps / sqrt(alpha_bar) at a given noisy latent, so alpha_bar times the square of one is the other's."""
+    alpha_bar = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    noisy, eps, eps_error = (torch.randn(99, 1, generator=rng(i), dtype=torch.float64) for i in range(3))
+    signal, sigma = alpha_bar.sqrt()[:, None], (1 - alpha_bar).sqrt()[:, None]
+
+    def velocity(noise: torch.Tensor) -> torch.Tensor:
+        return signal * noise - sigma * (noisy - sigma * noise) / signal
+
+    of_v = denoising_loss(velocity(eps + eps_error), velocity(eps))
+    torch.testing.assert_close(of_v * noise_like_weight(alpha_bar), denoising_loss(eps + eps_error, eps))
 
 
-@pytest.mark.parametrize(("shape", "offset"), [((2, 3), 0.1), ((2, 3, 4, 5), math.inf), ((2, 3, 4, 5), math.nan)])
-def test_offset_noise_refuses_bad_arguments(shape, offset) -> None:
-    with pytest.raises(ValueError, match=r"noise must be|offset must be"):
-        offset_noise(torch.zeros(shape), offset, rng())
+def test_a_v_like_part_is_added_at_hand_computed_points() -> None:
+    weights = v_like_weight(SNR_0_1_4_INFINITE, 0.5)
+    torch.testing.assert_close(weights, torch.tensor([math.inf, 2.0, 1.625, 1.5005]))
+    torch.testing.assert_close(v_like_weight(SNR_0_1_4_INFINITE[1:], 1.0), torch.tensor([3.0, 2.25, 2.001]))
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "weights"),
+    [("epsilon", [math.inf, 1.0, 0.5, 1000**-0.5]), ("v_prediction", [1.0, 0.5, 0.2, 1 / 1001])],
+)
+def test_debiased_weight_at_hand_computed_points(prediction_type: str, weights: list[float]) -> None:
+    torch.testing.assert_close(debiased_weight(SNR_0_1_4_INFINITE, prediction_type), torch.tensor(weights))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [noise_like_weight, lambda a: v_like_weight(a, 0.3), lambda a: debiased_weight(a, "epsilon")],
+    ids=["noise like", "v like", "debiased"],
+)
+def test_weights_are_computed_in_float32_or_wider(weight) -> None:
+    alpha_bar = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    assert weight(alpha_bar).dtype == torch.float64
+    assert weight(alpha_bar.half()).dtype == torch.float32
+    torch.testing.assert_close(weight(alpha_bar.float()), weight(alpha_bar).float())
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda: noise_like_weight(torch.tensor(0.5)), "alpha_bar_t"),
+        (lambda: noise_like_weight(torch.tensor([1.5])), "alpha_bar"),
+        (lambda: v_like_weight(torch.tensor([0.5]), 0.0), "share"),
+        (lambda: debiased_weight(torch.tensor([0.5]), "sample"), "prediction_type: found 'sample'"),
+        (lambda: debiased_weight(torch.tensor([[0.5]]), "epsilon"), "alpha_bar_t"),
+    ],
+)
+def test_weights_refuse_and_name(call, names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        call()

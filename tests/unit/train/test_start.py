@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from museum_plugin.base.load import BaseModel
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
@@ -25,7 +27,10 @@ from museum_plugin.config.schema import (
     TrainingConfig,
 )
 from museum_plugin.errors import ConfigError, OutputError
-from museum_plugin.train.start import check_run
+from museum_plugin.museum.file import write_museum
+from museum_plugin.museum.store import content_of
+from museum_plugin.train.start import check_run, open_or_begin, with_noise_schedule
+from tests.tiny_museums import tiny_museum
 
 
 def run_config(folder: Path, **changes: object) -> RunConfig:
@@ -95,3 +100,47 @@ def test_places_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     }
     with pytest.raises(OutputError, match="a file.*cannot be written"):
         check_run(run_config(tmp_path, output=OutputConfig(output_name="mine", log_with="tensorboard", **where)))
+
+
+def test_options_that_change_nothing_alone_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    check_run(run_config(tmp_path, loss=LossConfig(noise_offset_random_strength=True)))
+    assert caplog.messages == ["noise_offset_random_strength changes nothing without noise_offset"]
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "loss", "named"),
+    [
+        ("epsilon", LossConfig(zero_terminal_snr=True), "zero_terminal_snr: only for base models that predict v, and"),
+        ("epsilon", LossConfig(scale_v_pred_loss_like_noise_pred=True), "scale_v_pred_loss_like_noise_pred: only"),
+        ("v_prediction", LossConfig(v_pred_like_loss=0.1), "v_pred_like_loss: only for base models that predict eps"),
+        ("epsilon", LossConfig(min_timestep=1000), "min_timestep: found 1000, but tiny has 1000 timesteps, 0 to 999"),
+        ("epsilon", LossConfig(max_timestep=1001), "max_timestep: found 1001, but tiny has 1000 timesteps"),
+    ],
+)
+def test_what_a_base_cannot_be_trained_with(
+    base: BaseModel, prediction_type: str, loss: LossConfig, named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        with_noise_schedule(replace(base, prediction_type=prediction_type), loss)
+
+
+def test_the_schedule_is_the_bases_own_unless_another_is_asked_for(base: BaseModel) -> None:
+    usual = LossConfig(min_timestep=999, max_timestep=1000, v_pred_like_loss=0.1)
+    assert with_noise_schedule(base, usual) is base
+    of_v = replace(base, prediction_type="v_prediction")
+    rescaled = with_noise_schedule(of_v, LossConfig(zero_terminal_snr=True, scale_v_pred_loss_like_noise_pred=True))
+    assert rescaled.alphas_cumprod[-1] == 0
+
+
+def test_a_museum_of_another_schedule_is_told(
+    base: BaseModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "m.safetensors"
+    museum = tiny_museum(base, "ink")
+    write_museum(path, content_of(museum), keep_history=0)
+    shape = NetworkConfig(museum.ledger.network.rank, museum.ledger.network.alpha)
+    output = OutputConfig(tmp_path, "m", path)
+    open_or_begin(run_config(tmp_path, network=shape, output=output), base)
+    assert caplog.messages == []
+    open_or_begin(run_config(tmp_path, network=shape, output=output, loss=LossConfig(zero_terminal_snr=True)), base)
+    assert [message.partition(",")[0] for message in caplog.messages] == ["zero_terminal_snr: found true"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
 from museum_plugin.methods.bank import ReplayBatch
@@ -117,6 +118,31 @@ def test_noise_offset_shifts_the_noise_of_each_channel(base: BaseModel) -> None:
     assert shift.abs().max() > 0.1
 
 
+def test_perturbed_input_leaves_the_target_alone(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    usual, _ = run(museum)
+    perturbed, _ = run(museum, loss=LossConfig(ip_noise_gamma=0.5))
+    assert torch.equal(perturbed.target, usual.target)
+    assert torch.equal(perturbed.step.t, usual.step.t)
+    assert not torch.allclose(perturbed.pred, usual.pred)
+
+
+def test_a_step_keeps_to_its_range_of_timesteps(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    for seed in range(5):
+        done, _ = run(museum, seed=seed, loss=LossConfig(min_timestep=300, max_timestep=310))
+        assert ((done.step.t >= 300) & (done.step.t < 310)).all()
+
+
+def test_pictures_and_bank_follow_the_rescaled_schedule(base: BaseModel) -> None:
+    rescaled = with_zero_terminal_snr(dataclasses.replace(base, prediction_type="v_prediction"))
+    done, _ = run(tiny_museum(rescaled, "ink"), replay(base))
+    assert done.step.replay_alpha_bar is not None
+    assert torch.equal(done.step.alpha_bar, rescaled.alphas_cumprod[done.step.t])
+    assert torch.equal(done.step.replay_alpha_bar, rescaled.alphas_cumprod[torch.tensor([5, 500, 900])])
+    assert (done.step.replay_alpha_bar < base.alphas_cumprod[torch.tensor([5, 500, 900])]).all()
+
+
 def test_clip_skip_counts(base: BaseModel) -> None:
     museum = tiny_museum(base)
     assert not torch.equal(run(museum)[0].pred, run(museum, clip_skip=2)[0].pred)
@@ -134,6 +160,23 @@ def test_the_loss_is_the_weighted_mean_over_samples(tmp_path: Path, prediction_t
     weights = min_snr_weight(done.step.alpha_bar, 1.0, prediction_type) * done.loss_weights
     found = loss_terms(museum, done, {}, LossConfig(min_snr_gamma=1.0), prediction_type)
     assert found["denoising"].item() == pytest.approx((per_sample * weights).mean().item())
+
+
+def test_the_loss_type_and_its_schedule_are_those_asked_for(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    done = dataclasses.replace(run(museum)[0], loss_weights=torch.tensor([1.0, 0.25]))
+
+    def term(**options: object) -> float:
+        return loss_terms(museum, done, {}, LossConfig(**options), "epsilon")["denoising"].item()  # type: ignore[arg-type]
+
+    absolute = (done.pred - done.target).abs().flatten(1).mean(1) * done.loss_weights
+    assert term(loss_type="l1") == pytest.approx(absolute.mean().item())
+    c = 0.1 ** (done.step.t / len(base.alphas_cumprod)).view(2, 1, 1, 1)
+    rounded = 2 * (((done.pred - done.target) ** 2 + c**2).sqrt() - c)
+    expected = (rounded.flatten(1).mean(1) * done.loss_weights).mean().item()
+    assert term(loss_type="smooth_l1", huber_schedule="exponential") == pytest.approx(expected, rel=1e-5)
+    debiased = absolute * (1 / done.step.alpha_bar - 1).sqrt()
+    assert term(loss_type="l1", debiased_estimation_loss=True) == pytest.approx(debiased.mean().item(), rel=1e-4)
 
 
 class Constant(Term):
