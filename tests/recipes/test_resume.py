@@ -18,6 +18,16 @@ from tests.recipes.school import STEPS, School, same, tensors_of, write_dataset,
 Interrupt = Callable[[signal.Signals, int], None]
 MANY = ("--text_encoder_lr=0.003", "--term_weights", "weight_regularization=1", "style_distillation=0.1")
 """Flags that bring in much of what a run remembers."""
+NOISY = (
+    "--noise_offset=0.1",
+    "--noise_offset_random_strength",
+    "--adaptive_noise_scale=0.1",
+    "--multires_noise_iterations=3",
+    "--ip_noise_gamma=0.1",
+    "--ip_noise_gamma_random_strength",
+    "--loss_type=huber",
+)
+"""Flags that draw more random numbers in every step."""
 
 
 @pytest.fixture
@@ -64,8 +74,9 @@ def test_two_commands_equal_one(school: School, teach: Teach, tmp_path: Path, me
             2,
             ("--method=paper", "--optimizer_type=AdamW8bit", "--lr_scheduler=linear", "--lr_warmup_steps=2"),
         ),
+        (signal.SIGINT, 2, NOISY),
     ],
-    ids=["first step", "second style", "8-bit optimizer"],
+    ids=["first step", "second style", "8-bit optimizer", "noise"],
 )
 def test_an_interrupted_run_equals_an_unbroken_one(
     school: School,

@@ -59,6 +59,19 @@ def test_a_picture_is_what_the_museum_draws(museum: Path, tiny_base: Path, style
     assert pixels(path) == by_hand(museum, tiny_base, "a red cat!", 3, style, plan)
 
 
+def test_a_museum_is_drawn_on_the_noise_schedule_it_was_judged_on(museum: Path) -> None:
+    (path,) = sample(museum, "--style", "ink", "--prompt", "a cat")
+    usual = pixels(path)
+    content = read_museum(museum)
+    newest = content.ledger.styles[-1]
+    for recorded, differs in ((False, False), (True, True)):
+        settings = {**newest.settings, "zero_terminal_snr": recorded}
+        styles = (*content.ledger.styles[:-1], replace(newest, settings=settings))
+        write_museum(museum, replace(content, ledger=replace(content.ledger, styles=styles)), keep_history=0)
+        (path,) = sample(museum, "--style", "ink", "--prompt", "a cat")
+        assert (pixels(path) != usual) is differs
+
+
 def test_styles_prompts_and_seeds_give_one_picture_each(museum: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ["--style", "dots", "--style", "ink", "--style", "dots"]
     paths = sample(museum, *both, "--prompt", "a cat", "--prompt", "a dog", "--number", "2", "--steps", "1")
