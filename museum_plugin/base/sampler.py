@@ -32,7 +32,7 @@ Watcher = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 
 def sampling_timesteps(total: int, steps: int) -> list[int]:
     """`steps` evenly spaced timesteps from high to low noise, the last one close to clean."""
-    return [round((i + 0.5) * total / steps) for i in reversed(range(steps))]
+    return [min(round((i + 0.5) * total / steps), total - 1) for i in reversed(range(steps))]
 
 
 def starting_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:

@@ -20,6 +20,7 @@ PLAN = SamplingPlan(64, 64, steps=3, guidance=3.0)
 def test_timesteps_are_evenly_spaced_from_noise_to_clean() -> None:
     assert sampling_timesteps(1000, 4) == [875, 625, 375, 125]
     assert sampling_timesteps(1000, 1) == [500]
+    assert [sampling_timesteps(1000, 1000)[i] for i in (0, -1)] == [999, 0]
 
 
 def test_the_noise_of_a_seed_does_not_depend_on_its_batch() -> None:
