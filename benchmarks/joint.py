@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accelerate import Accelerator
-
-from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.load import load_base
+from benchmarks.lessons import first_lesson
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig, StyleData
-from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.slots import Slot
-from museum_plugin.museum.store import new_museum
 from museum_plugin.museum.triggers import slot_words
 from museum_plugin.train.log import StopRequest
 from museum_plugin.train.loop import teach_style
-from museum_plugin.train.setup import Classroom, begin_style, latent_cache
 
 
 def teach_jointly(run: RunConfig, styles: list[str]) -> tuple[Museum, float]:
@@ -41,15 +35,10 @@ def teach_jointly(run: RunConfig, styles: list[str]) -> tuple[Museum, float]:
         slot=replace(run.slot, vectors=len(words)),
         training=replace(run.training, steps=run.training.steps * len(styles)),
     )
-    base = load_base(run.base.path)
-    museum = new_museum(
-        base, rank=run.network.rank, alpha=run.network.alpha, seed=run.training.seed, with_text_encoder=False
-    )
-    room = Classroom(run, Accelerator(), museum, Denoiser(base), latent_cache(run, museum))
-    with museum.attached():
+    with first_lesson(run) as (room, lesson):
         # Captions name their style themselves, so nothing is to be added to them.
-        lesson = replace(begin_style(room, data, StyleDataset(data)), phrase="")
-        seconds = teach_style(room, lesson, StopRequest())
+        seconds = teach_style(room, replace(lesson, phrase=""), StopRequest())
+    museum = room.museum
     slot = museum.slots.slots.pop("joint")
     for i, style in enumerate(styles):
         vectors = tuple(vector[i : i + 1].detach().clone() for vector in slot.vectors)
