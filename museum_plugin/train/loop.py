@@ -125,7 +125,7 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
     batch, pictures = _style_batch(room, lesson, step * accumulated * processes + part)
-    replay = _replay_inputs(room, lesson, rng)
+    replay = _replay_inputs(room, lesson, rng, len(pictures))
     with accelerator.autocast():
         done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
         found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
@@ -192,10 +192,10 @@ def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:
     return tuple(prompt(caption, picture.caption, picture.subset.is_reg) for caption, picture in pairs)
 
 
-def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng) -> ReplayInputs | None:
+def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int) -> ReplayInputs | None:
     if lesson.bank is None:
         return None
-    batch = lesson.bank.batch(room.run.replay.batch_size, rng.python, room.museum.base.device)
+    batch = lesson.bank.batch(room.run.replay.anchors_beside(pictures), rng.python, room.museum.base.device)
     if room.run.network.train_text_encoder:
         return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, clip_skip=room.run.base.clip_skip))
     return ReplayInputs(batch, lesson.states.states(batch.prompts))

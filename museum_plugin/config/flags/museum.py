@@ -22,7 +22,8 @@ FLAGS: tuple[Flag, ...] = (
          "weights of the method's terms, each as name=number (in TOML also a table); 0 switches a term off"),
     Flag("replay_per_style", "replay.per_style", to_int, "latents drawn for each old style"),
     Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
-    Flag("replay_batch_size", "replay.batch_size", to_int, "latents of the bank in every step"),
+    Flag("replay_batch_size", "replay.batch_size", to_int,
+         "latents of the bank in every step (default: one for two pictures of the batch, at least one)"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
     Flag("replay_guidance", "replay.guidance", to_float, "classifier-free guidance scale of the bank"),
 )  # fmt: skip

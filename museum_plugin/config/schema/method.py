@@ -24,13 +24,24 @@ class ReplayConfig:
     """Latents drawn for each old style."""
     neutral: int = 32
     """Latents drawn without any trigger."""
-    batch_size: int = 4
-    """Latents of the bank in every step."""
+    batch_size: int | None = None
+    """Latents of the bank in every step; None: see `anchors_beside`."""
     sampling_steps: int = 20
     guidance: float = 4.0
 
     def __post_init__(self) -> None:
         for name in ("per_style", "neutral"):
             require(getattr(self, name) >= 0, f"replay_{name}: found {getattr(self, name)}, must be 0 or more")
-        require(self.batch_size >= 1, f"replay_batch_size: found {self.batch_size}, must be 1 or more")
+        require(
+            self.batch_size is None or self.batch_size >= 1,
+            f"replay_batch_size: found {self.batch_size}, must be 1 or more",
+        )
         require(self.sampling_steps >= 1, f"replay_sampling_steps: found {self.sampling_steps}, must be 1 or more")
+
+    def anchors_beside(self, pictures: int) -> int:
+        """How many latents of the bank go beside so many pictures in a step.
+
+        Unless told otherwise one for two, so that a step costs a third more than in plain training, whatever the batch
+        size; at least one.
+        """
+        return self.batch_size or max(1, pictures // 2)

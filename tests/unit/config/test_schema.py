@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.config.arguments import parse_command_line
-from museum_plugin.config.schema import RESERVED_STYLE_NAMES, StyleData, SubsetConfig
+from museum_plugin.config.schema import RESERVED_STYLE_NAMES, ReplayConfig, StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 
 
@@ -38,3 +38,9 @@ def test_pictures_that_differ_in_every_step_cannot_be_cached(name: str, cache: s
 def test_tags_need_something_to_split_at() -> None:
     with pytest.raises(ConfigError, match="caption_separator"):
         SubsetConfig(Path("pictures"), caption_separator="")
+
+
+@pytest.mark.parametrize(("pictures", "anchors"), [(1, 1), (2, 1), (4, 2), (8, 4)])
+def test_anchors_grow_with_the_batch_unless_their_number_is_given(pictures: int, anchors: int) -> None:
+    assert ReplayConfig().anchors_beside(pictures) == anchors
+    assert ReplayConfig(batch_size=5).anchors_beside(pictures) == 5
