@@ -11,11 +11,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from museum_plugin.pocket.looks import LOOK_WORDS, draw_look
 from museum_plugin.pocket.scenes import PICTURE_SIZE, Scene, all_scenes, caption_variant, draw
 from museum_plugin.pocket.styles import FLAT, STYLES, surprise
 
 STRANGE = "strange"
-"""The style word of `surprise` pictures in captions."""
+"""What the classifier calls `surprise` pictures."""
+_LOOKS_SHARE = 0.45
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -52,7 +54,7 @@ def broad_pictures(count: int, seed: int) -> Tensor:
 
 
 def captioned_pictures(scenes: Sequence[Scene], count: int, seed: int) -> tuple[Tensor, list[str]]:
-    """Pictures for the U-Net: nine in ten flat, one in ten strange and captioned so; never one of the eight styles.
+    """Pictures for the U-Net: rather more flat ones than ones with a look, which its word names; never a style.
 
     Returns:
         (count, 3, 128, 128) uint8, and a caption for each.
@@ -62,7 +64,11 @@ def captioned_pictures(scenes: Sequence[Scene], count: int, seed: int) -> tuple[
     captions = []
     for i in tqdm(range(count), desc="drawing for the U-Net", mininterval=5):
         scene = scenes[i % len(scenes)]
-        style = STRANGE if rng.random() < 0.1 else FLAT
-        out[i] = to_tensor(drawn_in(scene, style, rng))
-        captions.append(f"{scene.caption()} in {STRANGE} style" if style == STRANGE else caption_variant(scene, rng))
+        if rng.random() < _LOOKS_SHARE:
+            word = rng.choice(LOOK_WORDS)
+            image, caption = draw_look(draw(scene, rng), word, rng), f"{scene.caption()} in {word} style"
+        else:
+            image, caption = draw(scene, rng), caption_variant(scene, rng)
+        out[i] = to_tensor(image)
+        captions.append(caption)
     return out, captions

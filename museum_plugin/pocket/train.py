@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vae_steps", type=int, default=2200)
     parser.add_argument("--vae_color_steps", type=int, default=1300)
-    parser.add_argument("--unet_steps", type=int, default=6_500)
+    parser.add_argument("--unet_steps", type=int, default=8_000)
     args = parser.parse_args()
     if args.stage == "vae":
         vae = train_vae(new_vae(), VaePlan(steps=args.vae_steps, seed=args.seed))

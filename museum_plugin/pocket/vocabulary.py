@@ -12,11 +12,12 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
+from museum_plugin.pocket.looks import LOOK_WORDS
 from museum_plugin.pocket.scenes import COLORS, OBJECTS, PLACES
 
 _END_OF_WORD = "</w>"
 _WORDS = (  # noqa: SIM905
-    "a an the of in at on with and to style picture photo painting drawing sketch strange flat "
+    "a an the of in at on with and to style picture photo painting drawing sketch flat "
     "big small two three sun moon sky hill sea water day black white grey brown pink "
     "dog horse person man woman face city street forest mountain river castle bridge"
 ).split()
@@ -60,7 +61,7 @@ def _apply(parts: list[str], pair: tuple[str, str]) -> list[str]:
 def vocabulary_words(slot_words: Iterable[str]) -> list[str]:
     """Every word that is one token, in a fixed order."""
     places = " ".join([*PLACES, *PLACES.values()]).split()
-    return list(dict.fromkeys([*_WORDS, *OBJECTS, *COLORS, *places, *slot_words]))
+    return list(dict.fromkeys([*_WORDS, *LOOK_WORDS, *OBJECTS, *COLORS, *places, *slot_words]))
 
 
 def build_tokenizer(slot_words: Iterable[str], folder: Path) -> CLIPTokenizer:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from museum_plugin.pocket.examples import example_scenes, write_examples
-from museum_plugin.pocket.pictures import STRANGE, captioned_pictures
+from museum_plugin.pocket.looks import LOOK_WORDS, draw_look
+from museum_plugin.pocket.pictures import captioned_pictures
 from museum_plugin.pocket.scenes import (
     COLORS,
     OBJECTS,
@@ -72,11 +73,28 @@ def test_a_style_changes_every_picture_and_not_its_size(style: str) -> None:
     assert pixels(STYLES[style](flat, Random(6))).tolist() == pixels(styled).tolist()
 
 
+@pytest.mark.parametrize("word", LOOK_WORDS)
+def test_a_look_is_the_same_for_its_word_and_unlike_every_other(word: str) -> None:
+    flat = draw(CAT, Random(5))
+    own = pixels(draw_look(flat, word, Random(6)))
+    assert own.shape == pixels(flat).shape
+    assert own.tolist() == pixels(draw_look(flat, word, Random(6))).tolist()
+    for other in (flat, *(draw_look(flat, name, Random(6)) for name in LOOK_WORDS if name != word)):
+        assert np.abs(own - pixels(other)).mean() > 8
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_look_is_one_of_the_styles(style: str) -> None:
+    flat = draw(CAT, Random(5))
+    styled = pixels(STYLES[style](flat, Random(6)))
+    assert min(np.abs(styled - pixels(draw_look(flat, word, Random(6)))).mean() for word in LOOK_WORDS) > 25
+
+
 def test_the_u_net_never_sees_a_museum_style() -> None:
     _, captions = captioned_pictures(training_scenes(), 120, seed=0)
     words = {word for caption in captions for word in caption.split()}
     assert not words & set(STYLES)
-    assert STRANGE in words
+    assert len(words & set(LOOK_WORDS)) > 20
 
 
 def test_example_styles_share_no_scene_order_and_show_each_object_once() -> None:
