@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_resolution, to_text
+from museum_plugin.config.convert import (
+    to_bool,
+    to_float,
+    to_int,
+    to_name,
+    to_path,
+    to_resolution,
+    to_text,
+    to_text_or_off,
+)
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -55,8 +64,14 @@ KEYS: dict[str, Key] = {
     "caption_suffix": Key("GDS", to_text),
     "shuffle_caption": Key("GDS", to_bool),
     "keep_tokens": Key("GDS", to_int),
+    "keep_tokens_separator": Key("GDS", to_text_or_off),
     "caption_separator": Key("GDS", to_text),
+    "secondary_separator": Key("GDS", to_text_or_off),
+    "enable_wildcard": Key("GDS", to_bool),
+    "token_warmup_min": Key("GDS", to_int),
+    "token_warmup_step": Key("GDS", to_float),
     "caption_dropout_rate": Key("GDS", to_float),
+    "caption_dropout_every_n_epochs": Key("GDS", to_int),
     "caption_tag_dropout_rate": Key("GDS", to_float),
     "flip_aug": Key("GDS", to_bool),
     "random_crop": Key("GDS", to_bool),
@@ -72,14 +87,8 @@ NOT_HONOURED: dict[str, Key] = {
     "network_multiplier": Key("GD", to_float, 1.0),
     "skip_image_resolution": Key("GD", _any),
     "resize_interpolation": Key("GDS", to_text),
-    "keep_tokens_separator": Key("GDS", to_text, ""),
-    "secondary_separator": Key("GDS", to_text, ""),
-    "enable_wildcard": Key("GDS", to_bool, False),
     "face_crop_aug_range": Key("GDS", _any),
-    "token_warmup_min": Key("GDS", to_int, 1),
-    "token_warmup_step": Key("GDS", to_float, 0.0),
     "custom_attributes": Key("GDS", _any, {}),
-    "caption_dropout_every_n_epochs": Key("GDS", to_int, 0),
     "cache_info": Key("GDS", to_bool, False),
     "alpha_mask": Key("S", to_bool, False),
     "metadata_file": Key("S", to_text),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
 from museum_plugin.data.buckets import Placement, Size, choose_bucket, resize_and_crop
-from museum_plugin.data.captions import augment_caption, caption_file, read_caption
+from museum_plugin.data.captions import Progress, augment_caption, caption_file, read_caption
 from museum_plugin.data.images import (
     EXTENSIONS,
     ColorShift,
@@ -118,8 +118,8 @@ class StyleDataset:
             content.append({"settings": _changed_settings(dataset), "pictures": sorted(rows, key=json.dumps)})
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def batch(self, index: int, seed: int) -> Batch:
-        """The batch of one micro-step: a pure function of (index, seed, style name).
+    def batch(self, index: int, seed: int, *, step: int = 0, steps: int = 0) -> Batch:
+        """The batch of one micro-step: a pure function of its arguments and the style's name.
 
         In an epoch (`batches_per_epoch` batches) each picture is seen exactly `num_repeats` times, in an order drawn
         anew for every epoch. A batch comes from one bucket of one dataset; the last of a bucket may be smaller.
@@ -127,14 +127,16 @@ class StyleDataset:
         Args:
             index: of the micro-step, from 0.
             seed: of the run.
+            step: optimizer steps done, of `steps` in all; they count only for captions with `token_warmup_step`.
         """
         epoch, position = divmod(index, self.batches_per_epoch)
         rng = _rng(seed, self.name, "batch", index)
+        progress = Progress(epoch + 1, step, steps)
         pictures, captions, flipped = [], [], []
         for member in self._order(epoch, seed)[position]:
             picture = self.pictures[member]
             flipped.append(picture.subset.flip_aug and rng.random() < 0.5)
-            captions.append(augment_caption(picture.caption, picture.subset, rng))
+            captions.append(augment_caption(picture.caption, picture.subset, rng, progress))
             pictures.append(_vary(picture, rng))
         return Batch(pictures, captions, flipped)
 

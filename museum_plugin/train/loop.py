@@ -117,7 +117,7 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     accumulated, processes = run.training.gradient_accumulation_steps, accelerator.num_processes
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
-    batch, pictures = _style_batch(room, lesson, step * accumulated * processes + part)
+    batch, pictures = _style_batch(room, lesson, step, step * accumulated * processes + part)
     replay = _replay_inputs(room, lesson, rng)
     with accelerator.autocast():
         done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
@@ -157,9 +157,10 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
         )
 
 
-def _style_batch(room: Classroom, lesson: Lesson, index: int) -> tuple[StyleBatch, list[str]]:
-    batch = lesson.dataset.batch(index, room.run.training.seed)
-    if room.run.training.cache_latents or room.run.training.cache_latents_to_disk:
+def _style_batch(room: Classroom, lesson: Lesson, step: int, index: int) -> tuple[StyleBatch, list[str]]:
+    training = room.run.training
+    batch = lesson.dataset.batch(index, training.seed, step=step, steps=training.steps)
+    if training.cache_latents or training.cache_latents_to_disk:
         latents = room.cache.latents(batch.pictures, batch.flipped)
     else:
         latents = room.cache.encode(lesson.dataset.images(batch))

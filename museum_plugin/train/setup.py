@@ -22,6 +22,7 @@ from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.config.arguments import describe
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.cache import LatentCache
+from museum_plugin.data.captions import plain_caption
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
@@ -176,7 +177,7 @@ def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
     phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
     found: dict[str, None] = {}
     for picture in (picture for picture in dataset.pictures if not picture.subset.is_reg):
-        bare = re.sub(phrase, "", picture.caption, flags=re.IGNORECASE)
+        bare = re.sub(phrase, "", plain_caption(picture.caption, picture.subset), flags=re.IGNORECASE)
         found[" ".join(bare.split()).strip(" ,")] = None
     captions = tuple(found)
     stride = max(1, len(captions) // _REMEMBERED_CAPTIONS)
