@@ -1,4 +1,4 @@
-"""sd-scripts' dataset file (.toml or .json, DreamBooth schema) -> the styles to teach, in order.
+"""sd-scripts' dataset file (.toml or .json, DreamBooth and fine-tuning schema) -> the styles to teach, in order.
 
 A value is looked for in the subset, its dataset, [general], the flags, then the schema's default (sd-scripts' order).
 Ours: the keys `style` and `trigger` in [[datasets]] or [[datasets.subsets]].
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -77,6 +76,7 @@ KEYS: dict[str, Key] = {
     "random_crop": Key("GDS", to_bool),
     "color_aug": Key("GDS", to_bool),
     "image_dir": Key("S", to_path),
+    "metadata_file": Key("S", to_path),
     "is_reg": Key("S", to_bool),
     "style": Key("DS", to_name),
     "trigger": Key("DS", to_name),
@@ -91,7 +91,6 @@ NOT_HONOURED: dict[str, Key] = {
     "custom_attributes": Key("GDS", _any, {}),
     "cache_info": Key("GDS", to_bool, False),
     "alpha_mask": Key("S", to_bool, False),
-    "metadata_file": Key("S", to_text),
     "conditioning_data_dir": Key("S", to_text),
 }
 """Known to sd-scripts, not honoured yet: checked, then listed in one warning. Honouring one moves it to KEYS."""
@@ -169,6 +168,7 @@ class _Reader:
         example = "[[datasets.subsets]] with an image_dir"
         raw_subsets = raw.get("subsets", []) if isinstance(raw, dict) else []
         split: dict[str | None, list[SubsetConfig]] = {}
+        with_metadata: list[bool] = []
         for i, raw_subset in enumerate(self.tables(raw_subsets, f"{where}.subsets", example)):
             place = f"{where}.subsets[{i}]"
             subset = self.table(raw_subset, "S", place)
@@ -176,20 +176,30 @@ class _Reader:
             name = merged.get("style")
             self._note_trigger(name, merged.get("trigger"), place)
             split.setdefault(name, []).append(self.subset(subset, merged, place))
+            with_metadata.append("metadata_file" in subset)
+        if len(set(with_metadata)) > 1:
+            raise ConfigError(
+                f"{self.path}: {where}: subsets with and without a metadata_file (fine-tuning and DreamBooth) cannot "
+                "share a [[datasets]]; give each kind one of its own"
+            )
         merged = {**self.defaults, **general, **own}
         for name, subsets in split.items():
             dataset = make_dataset(subsets, merged, f"{self.path}: {where}")
             self.styles[name].datasets.append(dataset)
 
     def subset(self, own: Values, merged: Values, where: str) -> SubsetConfig:
-        """One subset whose folder exists."""
-        if "image_dir" not in own:
+        """One subset whose folder and metadata file exist."""
+        metadata = existing(own["metadata_file"], self.path.parent) if "metadata_file" in own else None
+        if metadata is not None and not os.path.isfile(metadata):
+            raise ConfigError(f'{self.path}: {where}: metadata_file: no file "{metadata}"')
+        if "image_dir" not in own and metadata is None:
             raise ConfigError(f"{self.path}: {where}: image_dir is missing; name the folder of the pictures")
-        folder = existing(Path(str(own["image_dir"])), self.path.parent)
+        given: Path | None = own.get("image_dir")
+        folder = metadata.parent if metadata and not given else existing(Path(str(given)), self.path.parent)
         if not os.path.isdir(folder):
             beside = "" if folder.is_absolute() else f" (looked in the current folder and in {self.path.parent})"
             raise ConfigError(f'{self.path}: {where}: image_dir: no folder "{folder}"{beside}')
-        return make_subset({**merged, "image_dir": folder}, f"{self.path}: {where}")
+        return make_subset({**merged, "image_dir": folder, "metadata_file": metadata}, f"{self.path}: {where}")
 
     def _note_trigger(self, name: str | None, trigger: str | None, where: str) -> None:
         style = self.styles.setdefault(name, _Style())
@@ -271,36 +281,3 @@ def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
     if reader.ignored:
         log.warning("%s: known to sd-scripts but not honoured yet: %s", path, ", ".join(sorted(reader.ignored)))
     return reader.result()
-
-
-def read_folder_layout(path: Path, defaults: Values) -> tuple[StyleData, ...]:
-    """sd-scripts' layout without a dataset file: a folder of folders named `<repeats>_<class tokens>`.
-
-    Args:
-        path: the outer folder.
-        defaults: as for `read_dataset_config`.
-    Returns:
-        One unnamed style with one dataset.
-    Raises:
-        ConfigError: no such folder, or no inner folder of that name.
-    """
-    where = f"--train_data_dir {path}"
-    if not os.path.isdir(path):
-        raise ConfigError(f'--train_data_dir: no folder "{path}"')
-    try:
-        folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
-    subsets, ignored = [], []
-    for folder in folders:
-        match = re.fullmatch(r"([0-9]{1,6})(?:_(.*))?", folder.name)
-        if match is None:
-            ignored.append(folder.name)
-            continue
-        own = {"image_dir": folder, "num_repeats": int(match[1]), "class_tokens": match[2] or None}
-        subsets.append(make_subset({**defaults, **own}, f"{where}: {folder.name}"))
-    if ignored:
-        log.warning("%s: folders not named <repeats>_<class tokens> are left out: %s", where, ", ".join(ignored))
-    if not subsets:
-        raise ConfigError(f"{where}: no folder named <repeats>_<class tokens>, such as 10_ink style")
-    return (StyleData(None, None, (make_dataset(subsets, defaults, where),)),)

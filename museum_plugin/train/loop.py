@@ -45,7 +45,7 @@ def train(run: RunConfig) -> list[Finished]:
         MuseumError: whatever a user can mend; see `errors.py`. What was there before is untouched.
     """
     check_run(run)
-    datasets = [StyleDataset(style) for style in run.styles]
+    datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)

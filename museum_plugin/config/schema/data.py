@@ -48,9 +48,15 @@ class SubsetConfig:
     color_aug: bool = False
     is_reg: bool = False
     """Prior preservation pictures."""
+    metadata_file: Path | None = None
+    """.json or .jsonl: which pictures of the folder, or of others, with captions and tags; None: all of the folder."""
 
     def __post_init__(self) -> None:
         require(self.num_repeats >= 1, f"num_repeats: found {self.num_repeats}, must be 1 or more")
+        require(
+            not (self.is_reg and self.metadata_file),
+            "is_reg: cannot go with metadata_file; regularisation pictures are those of a folder",
+        )
         require(self.keep_tokens >= 0, f"keep_tokens: found {self.keep_tokens}, must be 0 or more")
         require(self.caption_separator != "", 'caption_separator: found "", must be at least one character')
         for name in ("caption_dropout_rate", "caption_tag_dropout_rate"):

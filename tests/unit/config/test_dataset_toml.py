@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED, read_dataset_config, read_folder_layout
+from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED, read_dataset_config
 from museum_plugin.config.schema import StyleData
 from museum_plugin.errors import ConfigError
 
@@ -18,6 +18,7 @@ ONE = '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "img"\n'
 def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("img", "more"):
         (tmp_path / name).mkdir()
+    (tmp_path / "m.json").write_text("{}", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
 
@@ -105,6 +106,7 @@ def test_every_honoured_key_reaches_the_schema(key: str) -> None:
     values = {
         "resolution": ("[128, 96]", (128, 96)),
         "image_dir": ('"more"', Path("more")),
+        "metadata_file": ('"m.json"', Path("m.json")),
         "caption_extension": ('".cap"', ".cap"),
         "bucket_reso_steps": ("8", 8),
     }
@@ -167,6 +169,11 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
         (ONE.replace("64", "4"), "data.toml: datasets[0]: resolution: found (4, 4), must be at least 8 pixels"),
         (ONE.replace("64", "64\nmin_bucket_reso = 2048"), "data.toml: datasets[0]: min_bucket_reso: found 2048, "
          "must lie between 1 and max_bucket_reso (1024)"),
+        (ONE + 'metadata_file = "gone.json"', SUBSET + 'metadata_file: no file "gone.json"'),
+        (ONE + 'metadata_file = "m.json"\nis_reg = true', SUBSET + "is_reg: cannot go with metadata_file; "
+         "regularisation pictures are those of a folder"),
+        (ONE + '[[datasets.subsets]]\nmetadata_file = "m.json"', "data.toml: datasets[0]: subsets with and without a "
+         "metadata_file (fine-tuning and DreamBooth) cannot share a [[datasets]]; give each kind one of its own"),
         ("[general]\n", "data.toml: datasets is empty; at least one [[datasets]] is needed"),
         ("[[datasets]]\n", "data.toml: datasets[0].subsets is empty; at least one [[datasets.subsets]] with an "
          "image_dir is needed"),
@@ -208,26 +215,13 @@ def test_another_kind_of_file_is_refused() -> None:
         read_dataset_config(Path("data.yaml"), {})
 
 
-def test_a_folder_of_counted_folders_is_one_style(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("10_ink style", "2_dots", "notes"):
-        (tmp_path / "train" / name).mkdir(parents=True)
+def test_a_metadata_file_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nmetadata_file = "m.json"\n'
+    (tmp_path / "data.toml").write_text(text + ONE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "img")
 
-    (style,) = read_folder_layout(Path("train"), {"resolution": (64, 64), "flip_aug": True})
+    (style,) = read_dataset_config(tmp_path / "data.toml", {})
 
-    found = [(s.image_dir.name, s.num_repeats, s.class_tokens, s.flip_aug) for s in style.datasets[0].subsets]
-    assert found == [("10_ink style", 10, "ink style", True), ("2_dots", 2, "dots", True)]
-    assert "left out: notes" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        ("gone", '--train_data_dir: no folder "gone"'),
-        ("img", "--train_data_dir img: no folder named <repeats>_<class tokens>, such as 10_ink style"),
-    ],
-)
-def test_a_folder_without_counted_folders_is_refused(folder: str, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        read_folder_layout(Path(folder), {"resolution": (64, 64)})
-
-    assert str(error.value) == message
+    captioned, folder = (dataset.subsets[0] for dataset in style.datasets)
+    assert (captioned.image_dir, captioned.metadata_file) == (tmp_path, tmp_path / "m.json")
+    assert (folder.image_dir, folder.metadata_file) == (tmp_path / "img", None)
