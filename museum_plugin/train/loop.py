@@ -191,7 +191,7 @@ def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng) -> ReplayInputs | 
         return None
     batch = lesson.bank.batch(room.run.replay.batch_size, rng.python, room.museum.base.device)
     if room.run.network.train_text_encoder:
-        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, clip_skip=room.run.base.clip_skip))
+        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
     return ReplayInputs(batch, lesson.states.states(batch.prompts))
 
 

@@ -42,6 +42,8 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--mixed_precision", "bf16"], "base.mixed_precision", "bf16"),
     (["--gradient_checkpointing"], "base.gradient_checkpointing", True),
     (["--clip_skip", "2"], "base.clip_skip", 2),
+    (["--max_token_length", "150"], "base.max_token_length", 150),
+    (["--weighted_captions"], "base.weighted_captions", True),
     (["--network_dim", "4", "--network_alpha", "2"], "network.alpha", 2.0),
     (["--network_dim", "4"], "network.alpha", 4.0),
     (["--network_dim", "4"], "network.rank", 4),

@@ -12,6 +12,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
 from museum_plugin.methods.bank import ReplayBatch
@@ -50,7 +51,7 @@ def run(museum: Museum, given: ReplayInputs | None = None, *, seed: int = 0, **o
     """A pass, and how often the U-Net ran."""
     passes: list[int] = []
     hook = museum.base.unet.register_forward_hook(lambda *_: passes.append(1))
-    settings = PassOptions(**{"loss": LossConfig(), "clip_skip": 1, **options})  # type: ignore[arg-type]
+    settings = PassOptions(**{"loss": LossConfig(), "text": TextEncoding(), **options})  # type: ignore[arg-type]
     with museum.attached(), torch.no_grad():
         done = student_pass(museum, Denoiser(museum.base), batch(), rng_for(seed, "ink", 0), given, settings)
     hook.remove()
@@ -117,9 +118,10 @@ def test_noise_offset_shifts_the_noise_of_each_channel(base: BaseModel) -> None:
     assert shift.abs().max() > 0.1
 
 
-def test_clip_skip_counts(base: BaseModel) -> None:
+@pytest.mark.parametrize("text", [TextEncoding(clip_skip=2), TextEncoding(max_token_length=150)])
+def test_how_text_is_encoded_counts(base: BaseModel, text: TextEncoding) -> None:
     museum = tiny_museum(base)
-    assert not torch.equal(run(museum)[0].pred, run(museum, clip_skip=2)[0].pred)
+    assert not torch.equal(run(museum)[0].pred, run(museum, text=text)[0].pred)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
