@@ -16,7 +16,7 @@ _LISTED = 10
 
 
 def metadata_captions(subset: SubsetConfig, file: Path) -> dict[Path, str]:
-    """Every picture that a metadata file names, in its order, with its caption.
+    """Every picture that a metadata file names, by path, with its caption.
 
     A key is a path, or one without extension as sd-scripts' own tools write it; relative ones lie in `image_dir`.
     Sizes in the file are not used: pictures are measured.
@@ -24,7 +24,8 @@ def metadata_captions(subset: SubsetConfig, file: Path) -> dict[Path, str]:
     Raises:
         DataError: the file cannot be read or has another form, or a picture is missing; names ten at most.
     """
-    found, missing = {}, []
+    found: dict[Path, str] = {}
+    missing = []
     for key, entry in _entries(file).items():
         picture = _locate(subset.image_dir / key)
         if picture is None:
@@ -39,7 +40,7 @@ def metadata_captions(subset: SubsetConfig, file: Path) -> dict[Path, str]:
         )
     if not found:
         raise DataError(f"{file}: this metadata file names no picture")
-    return found
+    return dict(sorted(found.items()))
 
 
 def joined_caption(caption: str, tags: str, subset: SubsetConfig) -> str:

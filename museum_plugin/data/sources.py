@@ -17,7 +17,7 @@ log = logging.getLogger("museum")
 
 
 def captioned_pictures(subset: SubsetConfig) -> dict[Path, str]:
-    """Every picture of a subset with its caption as written: by name in a folder, else in the metadata file's order.
+    """Every picture of a subset with its caption as written: sorted by path.
 
     Raises:
         DataError: there is no picture, or a caption or the metadata file cannot be read.

@@ -35,10 +35,10 @@ def test_keys_are_paths_or_stems_relative_or_absolute(tmp_path: Path) -> None:
     }
     found = metadata_captions(subset(tmp_path / "img"), written(tmp_path / "m.json", content))
     assert list(found.items()) == [
-        (tmp_path / "img" / "02.png", "two"),
-        (tmp_path / "img" / "00.png", "zero"),
         (away, "stem"),
+        (tmp_path / "img" / "00.png", "zero"),
         (tmp_path / "img" / "01.png", "one"),
+        (tmp_path / "img" / "02.png", "two"),
     ]
 
 
