@@ -136,6 +136,8 @@ class _Given:
         if self.front_end:
             names = ", ".join(sorted(set(self.front_end)))
             log.warning("keys of training front ends that mean nothing here: %s", names)
+        if self.values.get("cache_info"):
+            log.warning("cache_info: captions and sizes are read anew at every start, so that none is out of date")
         if self.values.get("xformers") or self.values.get("sdpa"):
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from museum_plugin.config import flags
 from museum_plugin.config.convert import (
     to_bool,
     to_float,
@@ -23,6 +24,7 @@ from museum_plugin.config.convert import (
     to_text,
     to_text_or_off,
 )
+from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -45,7 +47,9 @@ class Key:
     """Letters of LEVELS."""
     convert: Callable[[object, str], object]
     default: object = None
-    """sd-scripts' own default, for a key that is not honoured yet."""
+    """sd-scripts' own default, for a key that is not honoured."""
+    instead: str = ""
+    """What is done instead, where that needs no apology."""
 
 
 KEYS: dict[str, Key] = {
@@ -84,21 +88,29 @@ KEYS: dict[str, Key] = {
 NOT_HONOURED: dict[str, Key] = {
     "validation_split": Key("GD", to_float, 0.0),
     "validation_seed": Key("GD", to_int),
-    "network_multiplier": Key("GD", to_float, 1.0),
+    "network_multiplier": Key(
+        "GD", to_float, 1.0, "the LoRA is trained at its full strength; sd-scripts reads this key and never uses it"
+    ),
     "skip_image_resolution": Key("GD", _any),
     "resize_interpolation": Key("GDS", to_text),
     "face_crop_aug_range": Key("GDS", _any),
-    "custom_attributes": Key("GDS", _any, {}),
-    "cache_info": Key("GDS", to_bool, False),
+    "custom_attributes": Key(
+        "GDS", _any, {}, "nothing reads them here; what diff_output_preservation is for, --method does"
+    ),
+    "cache_info": Key(
+        "GDS", to_bool, False, "captions and sizes are read anew at every start, so that none is out of date"
+    ),
     "alpha_mask": Key("S", to_bool, False),
     "conditioning_data_dir": Key("S", to_text),
 }
-"""Known to sd-scripts, not honoured yet: checked, then listed in one warning. Honouring one moves it to KEYS."""
-
-DATASET_FIELDS = [f.name for f in fields(DatasetConfig) if f.name != "subsets"]
-SUBSET_FIELDS = [f.name for f in fields(SubsetConfig)]
-
-Values = Mapping[str, Any]
+"""Known to sd-scripts, not honoured: checked, then told in a warning. Honouring one moves it to KEYS."""
+FRONT_END_KEYS = {
+    "name": "S",
+    "max_token_length": "G",
+    "multires_training": "G",
+    "random_crop_padding_percent": "GDS",
+}
+"""Keys that training front ends write into dataset files and sd-scripts itself does not know, and where."""
 
 
 @dataclass
@@ -117,6 +129,7 @@ class _Reader:
     defaults: Values
     styles: dict[str | None, _Style] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
+    front_end: set[str] = field(default_factory=set)
 
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
         """The typed values of one table; None counts as not given."""
@@ -125,6 +138,9 @@ class _Reader:
         typed = {}
         for name, raw in value.items():
             if raw is None or (name == "subsets" and level == "D"):
+                continue
+            if level in FRONT_END_KEYS.get(name, ""):
+                self.front_end.add(name)
                 continue
             key = KEYS.get(name) or NOT_HONOURED.get(name)
             if key is None or level not in key.levels:
@@ -142,7 +158,10 @@ class _Reader:
             places = " or ".join(LEVELS[letter] for letter in key.levels)
             return ConfigError(f"{start} does not belong here; put it in {places}")
         known = [known for known, key in {**KEYS, **NOT_HONOURED}.items() if level in key.levels]
-        return ConfigError(f"{start} is unknown{did_you_mean(name, known)}")
+        hint = did_you_mean(name, known)
+        if not hint and (name in flags.BY_NAME or name in flags.NOT_HONOURED):
+            hint = " in a dataset file; it is a flag: give it on the command line or in a --config_file"
+        return ConfigError(f"{start} is unknown{hint}")
 
     def tables(self, value: object, where: str, example: str) -> list[object]:
         """An array of tables with at least one."""
@@ -211,6 +230,18 @@ class _Reader:
             )
         style.trigger = style.trigger or trigger
 
+    def report(self) -> None:
+        """Say what was taken but has no effect."""
+        for name in sorted(self.ignored):
+            if instead := NOT_HONOURED[name].instead:
+                log.warning("%s: %s: %s", self.path, name, instead)
+        idle = sorted(name for name in self.ignored if not NOT_HONOURED[name].instead)
+        if idle:
+            log.warning("%s: known to sd-scripts but not honoured yet: %s", self.path, ", ".join(idle))
+        if self.front_end:
+            names = ", ".join(sorted(self.front_end))
+            log.warning("%s: keys of training front ends that mean nothing in a dataset file: %s", self.path, names)
+
     def result(self) -> tuple[StyleData, ...]:
         """The styles in file order; refuses what cannot be told apart."""
         names = [shown(name) for name in self.styles if name is not None]
@@ -232,37 +263,6 @@ def spoken(trigger: str) -> str:
     return " ".join(trigger.casefold().split())
 
 
-def make_dataset(subsets: list[SubsetConfig], values: Values, where: str) -> DatasetConfig:
-    """A dataset from typed values; `where` begins every message.
-
-    Raises:
-        ConfigError: no resolution, or an impossible value.
-    """
-    if "resolution" not in values:
-        raise ConfigError(f"{where}: resolution is missing; add for example resolution = 512, or give --resolution")
-    given = {name: values[name] for name in DATASET_FIELDS if name in values}
-    try:
-        return DatasetConfig(subsets=tuple(subsets), **given)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def make_subset(values: Values, where: str) -> SubsetConfig:
-    """A subset from typed values; `where` begins every message.
-
-    Raises:
-        ConfigError: an impossible value.
-    """
-    given = {name: values[name] for name in SUBSET_FIELDS if name in values}
-    extension = str(given.get("caption_extension", ""))
-    if extension and not extension.startswith("."):
-        given["caption_extension"] = f".{extension}"
-    try:
-        return SubsetConfig(**given)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
 def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
     """The styles of a dataset file, in the order of their first mention.
 
@@ -278,6 +278,5 @@ def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
         raise ConfigError(f'--dataset_config: found "{path}", allowed: a .toml or .json file')
     reader = _Reader(path, defaults)
     reader.file(read_table(path, "--dataset_config"))
-    if reader.ignored:
-        log.warning("%s: known to sd-scripts but not honoured yet: %s", path, ", ".join(sorted(reader.ignored)))
+    reader.report()
     return reader.result()

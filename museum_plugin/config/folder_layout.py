@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.dataset_toml import make_dataset, make_subset, read_dataset_config
+from museum_plugin.config.dataset_parts import make_dataset, make_subset
+from museum_plugin.config.dataset_toml import read_dataset_config
 from museum_plugin.config.schema import StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 

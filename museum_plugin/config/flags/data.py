@@ -17,6 +17,8 @@ FLAGS: tuple[Flag, ...] = (
          "--train_data_dir", is_input=True),
     Flag("reg_data_dir", "files", to_path,
          "beside --train_data_dir: regularisation pictures in folders named `<repeats>_<class tokens>`", is_input=True),
+    Flag("cache_info", "files", to_bool,
+         "accepted for sd-scripts' sake; captions and sizes are read anew at every start"),
     Flag("resolution", "dataset.resolution", to_resolution, "pixels: 512 or 512,768 (width, height)"),
     Flag("train_batch_size", "dataset.batch_size", to_int, "pictures a step"),
     Flag("enable_bucket", "dataset.enable_bucket", to_bool, "keep aspect ratios by sorting pictures into buckets"),

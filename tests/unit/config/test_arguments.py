@@ -264,6 +264,16 @@ def test_a_dataset_file_wins_over_a_folder(caplog: pytest.LogCaptureFixture) -> 
     assert "--train_data_dir is ignored because --dataset_config is given" in caplog.messages
 
 
+def test_a_cache_that_is_not_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse("--cache_info").styles == parse().styles
+    assert "cache_info: captions and sizes are read anew at every start, so that none is out of date" in caplog.messages
+
+
+def test_an_empty_folder_counts_as_not_given(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse("--reg_data_dir", "", "--in_json", "").styles == parse().styles
+    assert not [message for message in caplog.messages if "ignored" in message]
+
+
 def test_a_run_described_and_read_again_is_the_same(tmp_path: Path) -> None:
     argv = [
         "--museum",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED, read_dataset_config
+from museum_plugin.config.dataset_toml import FRONT_END_KEYS, KEYS, NOT_HONOURED, read_dataset_config
 from museum_plugin.config.schema import StyleData
 from museum_plugin.errors import ConfigError
 
@@ -151,6 +151,13 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
     [
         (ONE + "num_repeat = 2", SUBSET + "'num_repeat' is unknown; did you mean \"num_repeats\"?"),
         (ONE + "zzz = 2", SUBSET + "'zzz' is unknown"),
+        ("[general]\ncache_latents = true\n" + ONE, "data.toml: general: 'cache_latents' is unknown in a dataset file; "
+         "it is a flag: give it on the command line or in a --config_file"),
+        ("[general]\ntrain_batch_size = 2\n" + ONE, "data.toml: general: 'train_batch_size' is unknown; "
+         'did you mean "batch_size"?'),
+        ("[general]\nname = 'x'\n" + ONE, "data.toml: general: 'name' is unknown"),
+        (ONE.replace("64", "64\nis_reg = true"), "data.toml: datasets[0]: 'is_reg' does not belong here; put it in "
+         "[[datasets.subsets]]"),
         (ONE + "resolution = 64", SUBSET + "'resolution' does not belong here; put it in [general] or [[datasets]]"),
         ("[general]\nstyle = 'a'\n" + ONE, "data.toml: general: 'style' does not belong here; put it in [[datasets]] "
          "or [[datasets.subsets]]"),
@@ -196,8 +203,43 @@ def test_what_is_not_honoured_is_said_once(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.messages == ["data.toml: known to sd-scripts but not honoured yet: alpha_mask, conditioning_data_dir"]
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cache_info = true", "cache_info: captions and sizes are read anew at every start, so that none is out of "
+         "date"),
+        ("custom_attributes = { diff_output_preservation = true }", "custom_attributes: nothing reads them here; what "
+         "diff_output_preservation is for, --method does"),
+    ],
+)  # fmt: skip
+def test_what_is_done_instead_is_said(caplog: pytest.LogCaptureFixture, line: str, message: str) -> None:
+    read(f"{ONE}{line}\n")
+
+    assert caplog.messages == [f"data.toml: {message}"]
+
+
+@pytest.mark.parametrize("value", ["1", "1.0", "0.5"])
+def test_a_multiplier_is_told_unless_it_is_one(caplog: pytest.LogCaptureFixture, value: str) -> None:
+    read(f"[general]\nnetwork_multiplier = {value}\ncustom_attributes = {{}}\n{ONE}")
+
+    expected = "data.toml: network_multiplier: the LoRA is trained at its full strength; sd-scripts reads this key"
+    assert [message.startswith(expected) for message in caplog.messages] == ([True] if value == "0.5" else [])
+
+
+def test_keys_of_front_ends_pass_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    general = "[general]\nmax_token_length = 225\nmultires_training = true\n"
+
+    read(general + ONE + 'name = "my pictures"\nrandom_crop_padding_percent = 0.05\n')
+
+    assert caplog.messages == [
+        "data.toml: keys of training front ends that mean nothing in a dataset file: max_token_length, "
+        "multires_training, name, random_crop_padding_percent"
+    ]
+
+
 def test_no_key_is_both_honoured_and_not() -> None:
     assert not set(KEYS) & set(NOT_HONOURED)
+    assert not set(FRONT_END_KEYS) & {*KEYS, *NOT_HONOURED}
 
 
 def test_pictures_beside_the_file_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
