@@ -15,8 +15,6 @@ _PIECE = re.compile(
     r"\\(?P<literal>[()\[\]\\]?)|(?P<open>[(\[])|:(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\)|(?P<close>[)\]])"
     r"|(?P<text>[^\\()\[\]:]+|:)"
 )
-_MEANINGFUL = 1e-3
-"""Share of the mean absolute value below which a mean says nothing about size."""
 
 
 def weighted_parts(prompt: str) -> list[tuple[str, float]]:
@@ -85,11 +83,7 @@ def weighted_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], room: int)
 
 
 def emphasize(states: Tensor, weights: Tensor) -> Tensor:
-    """Text states times the weights of their tokens, scaled so that each prompt keeps its mean.
-
-        y = w x mean(x) / mean(w x)
-
-    Source: sd-scripts and the WebUIs. Ours: a mean that is next to nothing, or changes its sign, scales nothing.
+    """Text states times the weights of their tokens, y = w x. Source: sd-scripts' trainer, which does not rescale them.
 
     Args:
         states: (B, L, D).
@@ -97,9 +91,4 @@ def emphasize(states: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (B, L, D) in the type of `states`.
     """
-    weighted = states * weights.to(states)[..., None]
-    before, after = states.float().mean(dim=(1, 2)), weighted.float().mean(dim=(1, 2))
-    floor = _MEANINGFUL * states.float().abs().mean(dim=(1, 2))
-    sound = (before * after > 0) & (before.abs() > floor) & (after.abs() > floor)
-    factor = torch.where(sound, before / torch.where(sound, after, 1.0), 1.0)
-    return weighted * factor.to(states)[:, None, None]
+    return states * weights.to(states)[..., None]
