@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.data.captions import (
@@ -145,6 +147,35 @@ def test_keys_that_are_not_used_draw_nothing() -> None:
         rng.shuffle(loose)
         expected.append(", ".join(["a", *(tag for tag in loose if rng.random() >= 0.3)]))
     assert found == expected
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "b c", "(d)", "e"]), max_size=3), min_size=3, max_size=5),
+    st.booleans(),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0, 5]),
+    st.integers(0, 2**32),
+)
+def test_kept_tags_stand_first_and_last_whatever_happens_between(
+    groups: list[list[str]], shuffle: bool, dropped: float, warmup: int, seed: int
+) -> None:
+    before, loose, *after = groups
+    varied = subset(
+        keep_tokens_separator=MARK,
+        shuffle_caption=shuffle,
+        caption_tag_dropout_rate=dropped,
+        token_warmup_step=warmup,
+    )
+    caption = MARK.join(", ".join(group) for group in groups)
+    tags = [tag for tag in augment_caption(caption, varied, random.Random(seed), Progress(step=2)).split(", ") if tag]
+    kept = [tag for group in after for tag in group]
+    assert tags[: len(before)] == before
+    assert tags[len(tags) - len(kept) :] == kept
+    between = Counter(tags[len(before) : len(tags) - len(kept)])
+    assert between <= Counter(loose)
+    if not (dropped or warmup):
+        assert between == Counter(loose)
 
 
 @pytest.mark.parametrize(
