@@ -105,20 +105,11 @@ def test_every_flag_reaches_its_field(argv: list[str], field: str, value: object
         (["--bucket_no_upscale"], "dataset", "bucket_no_upscale", True),
         (["--resolution", "512"], "dataset", "resolution", (64, 64)),
         (["--caption_extension", ".txt"], "subset", "caption_extension", ".txt"),
-        (["--caption_extention", "txt"], "subset", "caption_extension", ".txt"),
-        (["--caption_extention", ".a", "--caption_extension", ".b"], "subset", "caption_extension", ".b"),
-        (["--dataset_repeats", "7"], "subset", "num_repeats", 7),
         (["--caption_separator", ";"], "subset", "caption_separator", ";"),
         (["--caption_prefix", "a"], "subset", "caption_prefix", "a"),
         (["--caption_suffix", "b"], "subset", "caption_suffix", "b"),
         (["--shuffle_caption"], "subset", "shuffle_caption", True),
         (["--keep_tokens", "2"], "subset", "keep_tokens", 2),
-        (["--keep_tokens_separator", "|||"], "subset", "keep_tokens_separator", "|||"),
-        (["--secondary_separator", ";;;"], "subset", "secondary_separator", ";;;"),
-        (["--enable_wildcard"], "subset", "enable_wildcard", True),
-        (["--token_warmup_min", "2"], "subset", "token_warmup_min", 2),
-        (["--token_warmup_step", "0.5"], "subset", "token_warmup_step", 0.5),
-        (["--caption_dropout_every_n_epochs", "3"], "subset", "caption_dropout_every_n_epochs", 3),
         (["--caption_dropout_rate", "0.1"], "subset", "caption_dropout_rate", 0.1),
         (["--caption_tag_dropout_rate", "0.2"], "subset", "caption_tag_dropout_rate", 0.2),
         (["--flip_aug"], "subset", "flip_aug", True),
@@ -262,16 +253,6 @@ def test_a_folder_of_pictures_names_the_style(tmp_path: Path, monkeypatch: pytes
 def test_a_dataset_file_wins_over_a_folder(caplog: pytest.LogCaptureFixture) -> None:
     assert parse("--train_data_dir", "gone").styles == parse().styles
     assert "--train_data_dir is ignored because --dataset_config is given" in caplog.messages
-
-
-def test_a_cache_that_is_not_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert parse("--cache_info").styles == parse().styles
-    assert "cache_info: captions and sizes are read anew at every start, so that none is out of date" in caplog.messages
-
-
-def test_an_empty_folder_counts_as_not_given(caplog: pytest.LogCaptureFixture) -> None:
-    assert parse("--reg_data_dir", "", "--in_json", "").styles == parse().styles
-    assert not [message for message in caplog.messages if "ignored" in message]
 
 
 def test_a_run_described_and_read_again_is_the_same(tmp_path: Path) -> None:
