@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.cli import COMMANDS
+from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED
 from museum_plugin.config.flags import BY_NAME
 from museum_plugin.methods import METHODS, TERMS
 
@@ -39,6 +40,14 @@ def test_commands_exist(page: Path) -> None:
 def test_the_method_page_names_every_method_and_term() -> None:
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     assert not [name for name in (*METHODS, *TERMS) if f"`{name}`" not in text]
+
+
+def test_the_dataset_page_names_every_key_with_its_place() -> None:
+    text = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines() if line.startswith("| `")]
+    places = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert places == {name: key.levels for name, key in KEYS.items()}
+    assert not [name for name, key in NOT_HONOURED.items() if key.instead and f"`{name}`" not in text]
 
 
 def test_the_readme_gives_the_two_commands() -> None:

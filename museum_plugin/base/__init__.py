@@ -2,6 +2,8 @@
 
 family.py    facts of each model family
 load.py      a diffusers folder -> BaseModel, with its fingerprint
+text_encoding.py  what changes the text states of a prompt
+emphasis.py  weights of words in a prompt
 encode.py    prompts -> text states, pictures -> latents
 schedule.py  the noise schedule, rescaled to end in pure noise
 denoiser.py  add_noise, predict, predict_x0; the only place that runs the U-Net

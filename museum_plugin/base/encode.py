@@ -6,16 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
+from museum_plugin.base.emphasis import emphasize, weighted_tokens
 from museum_plugin.base.load import BaseModel
-
-
-def token_ids(base: BaseModel, prompts: Sequence[str]) -> tuple[Tensor, ...]:
-    """(B, L) ids for each text encoder, padded and cut to the tokenizer's length (77)."""
-    return tuple(
-        tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
-        for tokenizer in base.tokenizers
-    )
+from museum_plugin.base.text_encoding import TextEncoding
 
 
 def text_model(encoder: nn.Module) -> nn.Module:
@@ -28,21 +23,63 @@ def token_embedding(encoder: nn.Module) -> nn.Embedding:
     return text_model(encoder).embeddings.token_embedding
 
 
-def encode_prompts(base: BaseModel, prompts: Sequence[str], *, clip_skip: int = 1) -> Tensor:
+def encode_prompts(base: BaseModel, prompts: Sequence[str], text: TextEncoding | None = None) -> Tensor:
     """Text states of prompts, through whatever slots and LoRA are active.
 
-    Args:
-        clip_skip: 1 takes the last layer, 2 the one before it; the final layer norm applies to either, as in
-            sd-scripts and the WebUIs.
+    A long prompt is read in chunks of 75 tokens, each with its own start and end; their states stand one after another,
+    with the start of the first and the end of the last. The final layer norm applies whatever layer is taken, as in
+    sd-scripts and the WebUIs.
+
     Returns:
-        (B, L, D) in the text encoder's precision.
+        (B, L, D) in the text encoder's precision; L = max_token_length + 2.
     """
-    (ids,) = token_ids(base, prompts)
-    (encoder,) = base.text_encoders
-    device = token_embedding(encoder).weight.device
+    text = text or TextEncoding()
+    (tokenizer,), (encoder,) = base.tokenizers, base.text_encoders
+    ids, weights = token_ids(tokenizer, prompts, text)
+    chunks = split_chunks(ids, tokenizer).to(token_embedding(encoder).weight.device)
+    states = join_chunks(_states(encoder, chunks.flatten(0, 1), text.clip_skip), len(prompts))
+    return states if weights is None else emphasize(states, weights)
+
+
+def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> tuple[Tensor, Tensor | None]:
+    """Ids (B, max_token_length + 2) of prompts, padded and cut, and the weight of each token if weights are read."""
+    if text.weighted:
+        return weighted_tokens(tokenizer, prompts, text.max_token_length)
+    length = text.max_token_length + 2
+    ids = tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    return ids.input_ids, None
+
+
+def split_chunks(ids: Tensor, tokenizer: CLIPTokenizer) -> Tensor:
+    """Ids (B, N * 75 + 2) -> (B, N, 77): every chunk begins with the start token and ends as a prompt of its own would.
+
+    Where padding is not the end token (SD2), a full chunk gets an end, and one that is all padding begins with it.
+    Source: sd-scripts.
+    """
+    inner = tokenizer.model_max_length - 2
+    middle = ids[:, 1:-1].unflatten(1, (-1, inner))
+    first, last = (edge[:, None].expand(-1, middle.shape[1], 1) for edge in (ids[:, :1], ids[:, -1:]))
+    chunks = torch.cat([first, middle, last], dim=2)
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    if middle.shape[1] > 1 and pad != end:
+        open_end = (chunks[..., -2] != end) & (chunks[..., -2] != pad)
+        chunks[..., -1] = chunks[..., -1].masked_fill(open_end, end)
+        chunks[..., 1] = chunks[..., 1].masked_fill(chunks[..., 1] == pad, end)
+    return chunks
+
+
+def join_chunks(states: Tensor, batch: int) -> Tensor:
+    """States of chunks (B * N, 77, D) -> (B, N * 75 + 2, D): one start, all that stands between, one end."""
+    states = states.unflatten(0, (batch, -1))
+    if states.shape[1] == 1:
+        return states[:, 0]
+    return torch.cat([states[:, 0, :1], states[:, :, 1:-1].flatten(1, 2), states[:, -1, -1:]], dim=1)
+
+
+def _states(encoder: nn.Module, ids: Tensor, clip_skip: int) -> Tensor:
     if clip_skip == 1:
-        return encoder(ids.to(device)).last_hidden_state
-    hidden = encoder(ids.to(device), output_hidden_states=True).hidden_states[-clip_skip]
+        return encoder(ids).last_hidden_state
+    hidden = encoder(ids, output_hidden_states=True).hidden_states[-clip_skip]
     return text_model(encoder).final_layer_norm(hidden)
 
 

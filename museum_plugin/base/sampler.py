@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.text_encoding import TextEncoding
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,18 @@ class SamplingPlan:
     steps: int = 20
     guidance: float = 4.0
     """Weight of classifier-free guidance; 1 switches it off."""
-    clip_skip: int = 1
+    text: TextEncoding = TextEncoding()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        own = {name: getattr(self, name) for name in ("width", "height", "steps", "guidance")}
+        return {**own, **self.text.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SamplingPlan:
+        """The inverse of `to_dict`; other names do not count."""
+        own = {name: values[name] for name in ("width", "height", "steps", "guidance") if name in values}
+        return cls(**own, text=TextEncoding.from_dict(values))
 
 
 Watcher = Callable[[Tensor, Tensor, Tensor, Tensor], None]
@@ -58,7 +71,7 @@ def sample_latents(
     device = base.device
     shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
     x = starting_noise(shape, seeds).to(device)
-    states = encode_prompts(base, [*prompts, ""], clip_skip=plan.clip_skip)
+    states = encode_prompts(base, [*prompts, ""], plan.text)
     states = torch.cat([states[:-1], states[-1:].expand(len(prompts), -1, -1)])
     timesteps = sampling_timesteps(denoiser.timesteps, plan.steps)
     for now, following in zip(timesteps, [*timesteps[1:], None], strict=True):

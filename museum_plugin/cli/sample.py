@@ -11,6 +11,7 @@ from typing import Any
 
 from museum_plugin.cli.parser import BASE_FLAG, add_base_folder, add_museum_path, number_from, whole_number
 from museum_plugin.cli.quick_ledger import ledger_of
+from museum_plugin.config.schema import TOKEN_LENGTHS
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.ledger import Ledger
 
@@ -98,6 +99,10 @@ def _exhibition(ledger: Ledger) -> tuple[list[str], dict[str, Any]]:
     prompts = exhibition.get("prompts")
     whole = ((name, exhibition.get(name)) for name in ("width", "height", "steps", "clip_skip"))
     plan: dict[str, Any] = {name: value for name, value in whole if type(value) is int and value > 0}
+    if exhibition.get("max_token_length") in TOKEN_LENGTHS:
+        plan["max_token_length"] = exhibition["max_token_length"]
+    if exhibition.get("weighted_captions") is True:
+        plan["weighted_captions"] = True
     guidance = exhibition.get("guidance")
     if isinstance(guidance, (int, float)):
         plan["guidance"] = guidance

@@ -79,7 +79,7 @@ def plan_on(base: BaseModel, order: Order) -> SamplingPlan:
         ConfigError: a size that is no multiple of a latent's position.
     """
     factor, own = base.latent_factor, base.unet.config.sample_size * base.latent_factor
-    plan = SamplingPlan(**{"width": own, "height": own, **order.plan})
+    plan = SamplingPlan.from_dict({"width": own, "height": own, **order.plan})
     for name, side in (("width", plan.width), ("height", plan.height)):
         if side % factor:
             raise ConfigError(f"--{name}: found {side}, allowed: a multiple of {factor} pixels")

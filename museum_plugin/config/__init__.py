@@ -7,4 +7,6 @@ read.py          the text files a user names
 flags/           one table a topic: flag name -> field of the schema, type, help
 arguments.py     the only file that sees argparse: flags and --config_file -> RunConfig
 dataset_toml.py  sd-scripts' dataset file -> StyleData in order
+dataset_parts.py typed values -> datasets and subsets
+folder_layout.py data flags without a dataset file -> StyleData
 """

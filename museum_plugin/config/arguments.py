@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from museum_plugin.config.convert import to_bool, to_path
-from museum_plugin.config.dataset_toml import read_dataset_config, read_folder_layout
 from museum_plugin.config.flags import (
     BY_NAME,
     FLAGS,
@@ -29,6 +28,7 @@ from museum_plugin.config.flags import (
 from museum_plugin.config.flags import (
     describe as describe,
 )
+from museum_plugin.config.folder_layout import read_sources
 from museum_plugin.config.read import existing, read_prompts, read_table
 from museum_plugin.config.refusal import refusal, shown
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
@@ -136,6 +136,8 @@ class _Given:
         if self.front_end:
             names = ", ".join(sorted(set(self.front_end)))
             log.warning("keys of training front ends that mean nothing here: %s", names)
+        if self.values.get("cache_info"):
+            log.warning("cache_info: captions and sizes are read anew at every start, so that none is out of date")
         if self.values.get("xformers") or self.values.get("sdpa"):
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
 
@@ -181,22 +183,11 @@ def _read_command_line(argv: Sequence[str]) -> _Given:
 def _read_styles(given: _Given) -> tuple[StyleData, ...]:
     """The styles to teach, named and with triggers as the run (museum or plain LoRA) needs them."""
     defaults = {**given.section("dataset"), **given.section("subset")}
-    source, folder = given.values.get("dataset_config"), given.values.get("train_data_dir")
-    if source is not None:
-        if folder is not None:
-            log.warning("--train_data_dir is ignored because --dataset_config is given")
-        styles = read_dataset_config(Path(str(source)), defaults)
-    elif folder is not None:
-        styles = read_folder_layout(Path(str(folder)), defaults)
-    else:
-        raise ConfigError(
-            "no pictures to learn from: give --dataset_config (a .toml or .json file) or --train_data_dir"
-        )
-    origin = Path(str(source or folder))
+    styles, origin = read_sources(given.values, defaults)
     styles = _pick_style(styles, given, origin)
     if given.values.get("museum") is None:
         return _without_museum(styles, given, origin)
-    fallback = origin.stem if source is not None else origin.resolve().name
+    fallback = origin.resolve().name if origin.is_dir() else origin.stem
     return _with_triggers(tuple(replace(s, name=s.name or fallback) for s in styles), given, origin)
 
 

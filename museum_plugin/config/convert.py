@@ -77,6 +77,15 @@ def to_text(value: object, where: str) -> str:
     raise refusal(where, value, "a text")
 
 
+def to_text_or_off(value: object, where: str) -> str | None:
+    """A text; the empty one means off, which is None.
+
+    Raises:
+        ConfigError: see `to_text`.
+    """
+    return to_text(value, where) or None
+
+
 def to_name(value: object, where: str) -> str:
     """A text with at least one visible character, without the spaces around it.
 

@@ -1,4 +1,4 @@
-"""sd-scripts' dataset file (.toml or .json, DreamBooth schema) -> the styles to teach, in order.
+"""sd-scripts' dataset file (.toml or .json, DreamBooth and fine-tuning schema) -> the styles to teach, in order.
 
 A value is looked for in the subset, its dataset, [general], the flags, then the schema's default (sd-scripts' order).
 Ours: the keys `style` and `trigger` in [[datasets]] or [[datasets.subsets]].
@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_resolution, to_text
+from museum_plugin.config import flags
+from museum_plugin.config.convert import (
+    to_bool,
+    to_float,
+    to_int,
+    to_name,
+    to_path,
+    to_resolution,
+    to_text,
+    to_text_or_off,
+)
+from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -37,7 +47,9 @@ class Key:
     """Letters of LEVELS."""
     convert: Callable[[object, str], object]
     default: object = None
-    """sd-scripts' own default, for a key that is not honoured yet."""
+    """sd-scripts' own default, for a key that is not honoured."""
+    instead: str = ""
+    """What is done instead, where that needs no apology."""
 
 
 KEYS: dict[str, Key] = {
@@ -55,13 +67,20 @@ KEYS: dict[str, Key] = {
     "caption_suffix": Key("GDS", to_text),
     "shuffle_caption": Key("GDS", to_bool),
     "keep_tokens": Key("GDS", to_int),
+    "keep_tokens_separator": Key("GDS", to_text_or_off),
     "caption_separator": Key("GDS", to_text),
+    "secondary_separator": Key("GDS", to_text_or_off),
+    "enable_wildcard": Key("GDS", to_bool),
+    "token_warmup_min": Key("GDS", to_int),
+    "token_warmup_step": Key("GDS", to_float),
     "caption_dropout_rate": Key("GDS", to_float),
+    "caption_dropout_every_n_epochs": Key("GDS", to_int),
     "caption_tag_dropout_rate": Key("GDS", to_float),
     "flip_aug": Key("GDS", to_bool),
     "random_crop": Key("GDS", to_bool),
     "color_aug": Key("GDS", to_bool),
     "image_dir": Key("S", to_path),
+    "metadata_file": Key("S", to_path),
     "is_reg": Key("S", to_bool),
     "style": Key("DS", to_name),
     "trigger": Key("DS", to_name),
@@ -69,28 +88,29 @@ KEYS: dict[str, Key] = {
 NOT_HONOURED: dict[str, Key] = {
     "validation_split": Key("GD", to_float, 0.0),
     "validation_seed": Key("GD", to_int),
-    "network_multiplier": Key("GD", to_float, 1.0),
+    "network_multiplier": Key(
+        "GD", to_float, 1.0, "the LoRA is trained at its full strength; sd-scripts reads this key and never uses it"
+    ),
     "skip_image_resolution": Key("GD", _any),
     "resize_interpolation": Key("GDS", to_text),
-    "keep_tokens_separator": Key("GDS", to_text, ""),
-    "secondary_separator": Key("GDS", to_text, ""),
-    "enable_wildcard": Key("GDS", to_bool, False),
     "face_crop_aug_range": Key("GDS", _any),
-    "token_warmup_min": Key("GDS", to_int, 1),
-    "token_warmup_step": Key("GDS", to_float, 0.0),
-    "custom_attributes": Key("GDS", _any, {}),
-    "caption_dropout_every_n_epochs": Key("GDS", to_int, 0),
-    "cache_info": Key("GDS", to_bool, False),
+    "custom_attributes": Key(
+        "GDS", _any, {}, "nothing reads them here; what diff_output_preservation is for, --method does"
+    ),
+    "cache_info": Key(
+        "GDS", to_bool, False, "captions and sizes are read anew at every start, so that none is out of date"
+    ),
     "alpha_mask": Key("S", to_bool, False),
-    "metadata_file": Key("S", to_text),
     "conditioning_data_dir": Key("S", to_text),
 }
-"""Known to sd-scripts, not honoured yet: checked, then listed in one warning. Honouring one moves it to KEYS."""
-
-DATASET_FIELDS = [f.name for f in fields(DatasetConfig) if f.name != "subsets"]
-SUBSET_FIELDS = [f.name for f in fields(SubsetConfig)]
-
-Values = Mapping[str, Any]
+"""Known to sd-scripts, not honoured: checked, then told in a warning. Honouring one moves it to KEYS."""
+FRONT_END_KEYS = {
+    "name": "S",
+    "max_token_length": "G",
+    "multires_training": "G",
+    "random_crop_padding_percent": "GDS",
+}
+"""Keys that training front ends write into dataset files and sd-scripts itself does not know, and where."""
 
 
 @dataclass
@@ -109,6 +129,7 @@ class _Reader:
     defaults: Values
     styles: dict[str | None, _Style] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
+    front_end: set[str] = field(default_factory=set)
 
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
         """The typed values of one table; None counts as not given."""
@@ -117,6 +138,9 @@ class _Reader:
         typed = {}
         for name, raw in value.items():
             if raw is None or (name == "subsets" and level == "D"):
+                continue
+            if level in FRONT_END_KEYS.get(name, ""):
+                self.front_end.add(name)
                 continue
             key = KEYS.get(name) or NOT_HONOURED.get(name)
             if key is None or level not in key.levels:
@@ -134,7 +158,10 @@ class _Reader:
             places = " or ".join(LEVELS[letter] for letter in key.levels)
             return ConfigError(f"{start} does not belong here; put it in {places}")
         known = [known for known, key in {**KEYS, **NOT_HONOURED}.items() if level in key.levels]
-        return ConfigError(f"{start} is unknown{did_you_mean(name, known)}")
+        hint = did_you_mean(name, known)
+        if not hint and (name in flags.BY_NAME or name in flags.NOT_HONOURED):
+            hint = " in a dataset file; it is a flag: give it on the command line or in a --config_file"
+        return ConfigError(f"{start} is unknown{hint}")
 
     def tables(self, value: object, where: str, example: str) -> list[object]:
         """An array of tables with at least one."""
@@ -160,6 +187,7 @@ class _Reader:
         example = "[[datasets.subsets]] with an image_dir"
         raw_subsets = raw.get("subsets", []) if isinstance(raw, dict) else []
         split: dict[str | None, list[SubsetConfig]] = {}
+        with_metadata: list[bool] = []
         for i, raw_subset in enumerate(self.tables(raw_subsets, f"{where}.subsets", example)):
             place = f"{where}.subsets[{i}]"
             subset = self.table(raw_subset, "S", place)
@@ -167,20 +195,30 @@ class _Reader:
             name = merged.get("style")
             self._note_trigger(name, merged.get("trigger"), place)
             split.setdefault(name, []).append(self.subset(subset, merged, place))
+            with_metadata.append("metadata_file" in subset)
+        if len(set(with_metadata)) > 1:
+            raise ConfigError(
+                f"{self.path}: {where}: subsets with and without a metadata_file (fine-tuning and DreamBooth) cannot "
+                "share a [[datasets]]; give each kind one of its own"
+            )
         merged = {**self.defaults, **general, **own}
         for name, subsets in split.items():
             dataset = make_dataset(subsets, merged, f"{self.path}: {where}")
             self.styles[name].datasets.append(dataset)
 
     def subset(self, own: Values, merged: Values, where: str) -> SubsetConfig:
-        """One subset whose folder exists."""
-        if "image_dir" not in own:
+        """One subset whose folder and metadata file exist."""
+        metadata = existing(own["metadata_file"], self.path.parent) if "metadata_file" in own else None
+        if metadata is not None and not os.path.isfile(metadata):
+            raise ConfigError(f'{self.path}: {where}: metadata_file: no file "{metadata}"')
+        if "image_dir" not in own and metadata is None:
             raise ConfigError(f"{self.path}: {where}: image_dir is missing; name the folder of the pictures")
-        folder = existing(Path(str(own["image_dir"])), self.path.parent)
+        given: Path | None = own.get("image_dir")
+        folder = metadata.parent if metadata and not given else existing(Path(str(given)), self.path.parent)
         if not os.path.isdir(folder):
             beside = "" if folder.is_absolute() else f" (looked in the current folder and in {self.path.parent})"
             raise ConfigError(f'{self.path}: {where}: image_dir: no folder "{folder}"{beside}')
-        return make_subset({**merged, "image_dir": folder}, f"{self.path}: {where}")
+        return make_subset({**merged, "image_dir": folder, "metadata_file": metadata}, f"{self.path}: {where}")
 
     def _note_trigger(self, name: str | None, trigger: str | None, where: str) -> None:
         style = self.styles.setdefault(name, _Style())
@@ -191,6 +229,18 @@ class _Reader:
                 f"{self.path}: {where}: trigger: found {shown(trigger)}, but {what} already has {shown(style.trigger)}"
             )
         style.trigger = style.trigger or trigger
+
+    def report(self) -> None:
+        """Say what was taken but has no effect."""
+        for name in sorted(self.ignored):
+            if instead := NOT_HONOURED[name].instead:
+                log.warning("%s: %s: %s", self.path, name, instead)
+        idle = sorted(name for name in self.ignored if not NOT_HONOURED[name].instead)
+        if idle:
+            log.warning("%s: known to sd-scripts but not honoured yet: %s", self.path, ", ".join(idle))
+        if self.front_end:
+            names = ", ".join(sorted(self.front_end))
+            log.warning("%s: keys of training front ends that mean nothing in a dataset file: %s", self.path, names)
 
     def result(self) -> tuple[StyleData, ...]:
         """The styles in file order; refuses what cannot be told apart."""
@@ -213,37 +263,6 @@ def spoken(trigger: str) -> str:
     return " ".join(trigger.casefold().split())
 
 
-def make_dataset(subsets: list[SubsetConfig], values: Values, where: str) -> DatasetConfig:
-    """A dataset from typed values; `where` begins every message.
-
-    Raises:
-        ConfigError: no resolution, or an impossible value.
-    """
-    if "resolution" not in values:
-        raise ConfigError(f"{where}: resolution is missing; add for example resolution = 512, or give --resolution")
-    given = {name: values[name] for name in DATASET_FIELDS if name in values}
-    try:
-        return DatasetConfig(subsets=tuple(subsets), **given)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def make_subset(values: Values, where: str) -> SubsetConfig:
-    """A subset from typed values; `where` begins every message.
-
-    Raises:
-        ConfigError: an impossible value.
-    """
-    given = {name: values[name] for name in SUBSET_FIELDS if name in values}
-    extension = str(given.get("caption_extension", ""))
-    if extension and not extension.startswith("."):
-        given["caption_extension"] = f".{extension}"
-    try:
-        return SubsetConfig(**given)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
 def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
     """The styles of a dataset file, in the order of their first mention.
 
@@ -259,39 +278,5 @@ def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
         raise ConfigError(f'--dataset_config: found "{path}", allowed: a .toml or .json file')
     reader = _Reader(path, defaults)
     reader.file(read_table(path, "--dataset_config"))
-    if reader.ignored:
-        log.warning("%s: known to sd-scripts but not honoured yet: %s", path, ", ".join(sorted(reader.ignored)))
+    reader.report()
     return reader.result()
-
-
-def read_folder_layout(path: Path, defaults: Values) -> tuple[StyleData, ...]:
-    """sd-scripts' layout without a dataset file: a folder of folders named `<repeats>_<class tokens>`.
-
-    Args:
-        path: the outer folder.
-        defaults: as for `read_dataset_config`.
-    Returns:
-        One unnamed style with one dataset.
-    Raises:
-        ConfigError: no such folder, or no inner folder of that name.
-    """
-    where = f"--train_data_dir {path}"
-    if not os.path.isdir(path):
-        raise ConfigError(f'--train_data_dir: no folder "{path}"')
-    try:
-        folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
-    subsets, ignored = [], []
-    for folder in folders:
-        match = re.fullmatch(r"([0-9]{1,6})(?:_(.*))?", folder.name)
-        if match is None:
-            ignored.append(folder.name)
-            continue
-        own = {"image_dir": folder, "num_repeats": int(match[1]), "class_tokens": match[2] or None}
-        subsets.append(make_subset({**defaults, **own}, f"{where}: {folder.name}"))
-    if ignored:
-        log.warning("%s: folders not named <repeats>_<class tokens> are left out: %s", where, ", ".join(ignored))
-    if not subsets:
-        raise ConfigError(f"{where}: no folder named <repeats>_<class tokens>, such as 10_ink style")
-    return (StyleData(None, None, (make_dataset(subsets, defaults, where),)),)

@@ -2,6 +2,8 @@
 
 images.py    find, open and measure pictures; pixels to tensors
 captions.py  read captions, vary them, put the style's phrase in
+metadata_file.py  captions and tags of many pictures in one file
+sources.py   the pictures of a subset with their captions
 buckets.py   which size a picture is trained at, and which part of it is kept
 dataset.py   the pictures of one style, in batches that depend on (step, seed, style) only
 cache.py     latents that are encoded once, kept in memory and on disk

@@ -16,22 +16,20 @@ from torch import Tensor
 
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
 from museum_plugin.data.buckets import Placement, Size, choose_bucket, resize_and_crop
-from museum_plugin.data.captions import augment_caption, caption_file, read_caption
+from museum_plugin.data.captions import Progress, augment_caption
 from museum_plugin.data.images import (
-    EXTENSIONS,
     ColorShift,
     check_pictures,
-    list_pictures,
     open_picture,
     picture_digest,
-    picture_size,
     shift_color,
     to_tensor,
 )
+from museum_plugin.data.sources import captioned_pictures, picture_sizes
 from museum_plugin.errors import DataError
 
 log = logging.getLogger("museum")
-_WHERE_NOT_WHAT = ("subsets", "image_dir", "caption_extension", "class_tokens")
+_WHERE_NOT_WHAT = ("subsets", "image_dir", "metadata_file", "caption_extension", "class_tokens")
 """Settings that only say where pictures and captions come from; both are hashed themselves."""
 
 
@@ -93,10 +91,11 @@ class StyleDataset:
         self._parts: list[tuple[DatasetConfig, range]] = []
         self._buckets: list[_Bucket] = []
         require(len(style.datasets) >= 1, f"style {style.name}: no [[datasets]], so there is nothing to learn from")
-        folders = {subset.image_dir for dataset in style.datasets for subset in dataset.subsets}
-        sizes = _sizes({folder: _find_pictures(folder) for folder in sorted(folders)})
+        subsets = dict.fromkeys(subset for dataset in style.datasets for subset in dataset.subsets)
+        captions = {subset: captioned_pictures(subset) for subset in subsets}
+        sizes = picture_sizes(path for found in captions.values() for path in found)
         for dataset in style.datasets:
-            self._add(dataset, sizes, prior_loss_weight)
+            self._add(dataset, captions, sizes, prior_loss_weight)
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -118,8 +117,8 @@ class StyleDataset:
             content.append({"settings": _changed_settings(dataset), "pictures": sorted(rows, key=json.dumps)})
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def batch(self, index: int, seed: int) -> Batch:
-        """The batch of one micro-step: a pure function of (index, seed, style name).
+    def batch(self, index: int, seed: int, *, step: int = 0, steps: int = 0) -> Batch:
+        """The batch of one micro-step: a pure function of its arguments and the style's name.
 
         In an epoch (`batches_per_epoch` batches) each picture is seen exactly `num_repeats` times, in an order drawn
         anew for every epoch. A batch comes from one bucket of one dataset; the last of a bucket may be smaller.
@@ -127,14 +126,16 @@ class StyleDataset:
         Args:
             index: of the micro-step, from 0.
             seed: of the run.
+            step: optimizer steps done, of `steps` in all; they count only for captions with `token_warmup_step`.
         """
         epoch, position = divmod(index, self.batches_per_epoch)
         rng = _rng(seed, self.name, "batch", index)
+        progress = Progress(epoch + 1, step, steps)
         pictures, captions, flipped = [], [], []
         for member in self._order(epoch, seed)[position]:
             picture = self.pictures[member]
             flipped.append(picture.subset.flip_aug and rng.random() < 0.5)
-            captions.append(augment_caption(picture.caption, picture.subset, rng))
+            captions.append(augment_caption(picture.caption, picture.subset, rng, progress))
             pictures.append(_vary(picture, rng))
         return Batch(pictures, captions, flipped)
 
@@ -167,13 +168,20 @@ class StyleDataset:
             self._epoch = ((epoch, seed), batches)
         return self._epoch[1]
 
-    def _add(self, dataset: DatasetConfig, sizes: dict[Path, dict[Path, Size]], prior_loss_weight: float) -> None:
-        """Place the pictures of one `[[datasets]]` in its buckets; `sizes` holds those of each folder."""
+    def _add(
+        self,
+        dataset: DatasetConfig,
+        captions: dict[SubsetConfig, dict[Path, str]],
+        sizes: dict[Path, Size],
+        prior_loss_weight: float,
+    ) -> None:
+        """Place the pictures of one `[[datasets]]` in its buckets."""
         learned: list[Picture] = []
         prior: list[Picture] = []
         for subset in dataset.subsets:
             weight = prior_loss_weight if subset.is_reg else 1.0
-            (prior if subset.is_reg else learned).extend(_place(subset, dataset, sizes[subset.image_dir], weight))
+            placed = _place(subset, dataset, captions[subset], sizes, weight)
+            (prior if subset.is_reg else learned).extend(placed)
         if not learned:
             raise DataError(
                 f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
@@ -232,48 +240,17 @@ def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
     return counts
 
 
-def _find_pictures(folder: Path) -> list[Path]:
-    paths = list_pictures(folder)
-    if not paths:
-        raise DataError(
-            f"image_dir: no picture in {folder}; looked for {', '.join(EXTENSIONS)} (not in folders below it)"
-        )
-    return paths
-
-
-def _sizes(folders: dict[Path, list[Path]]) -> dict[Path, dict[Path, Size]]:
-    try:
-        return {folder: {path: picture_size(path) for path in paths} for folder, paths in folders.items()}
-    except DataError:
-        check_pictures(path for paths in folders.values() for path in paths)  # names them all, not only the first
-        raise
-
-
-def _place(subset: SubsetConfig, dataset: DatasetConfig, sizes: dict[Path, Size], loss_weight: float) -> list[Picture]:
-    _warn_of_missing_captions(list(sizes), subset)
+def _place(
+    subset: SubsetConfig, dataset: DatasetConfig, captions: dict[Path, str], sizes: dict[Path, Size], loss_weight: float
+) -> list[Picture]:
     pictures = []
-    for path, size in sizes.items():
+    for path, caption in captions.items():
         try:
-            placement = choose_bucket(size, dataset)
+            placement = choose_bucket(sizes[path], dataset)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        pictures.append(Picture(path, size, read_caption(path, subset), subset, placement, loss_weight))
+        pictures.append(Picture(path, sizes[path], caption, subset, placement, loss_weight))
     return pictures
-
-
-def _warn_of_missing_captions(paths: list[Path], subset: SubsetConfig) -> None:
-    missing = [path for path in paths if not caption_file(path, subset).exists()]
-    if not missing or subset.class_tokens:
-        return
-    hint = next((suffix for suffix in (".txt", ".caption") if missing[0].with_suffix(suffix).exists()), None)
-    log.warning(
-        "%s: %d of %d pictures have no caption file (%s) and learn with an empty caption; %s",
-        subset.image_dir,
-        len(missing),
-        len(paths),
-        caption_file(missing[0], subset).name,
-        f'did you mean caption_extension = "{hint}"?' if hint else "set class_tokens to give them one",
-    )
 
 
 def _vary(picture: Picture, rng: random.Random) -> Picture:

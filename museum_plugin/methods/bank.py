@@ -18,6 +18,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 
@@ -196,9 +197,9 @@ def with_features(bank: Bank, museum: Museum, states: StateCache, blocks: tuple[
 class StateCache:
     """Text states of the bank's prompts, computed once: while the text encoder is frozen, no training changes them."""
 
-    def __init__(self, museum: Museum, clip_skip: int) -> None:
+    def __init__(self, museum: Museum, text: TextEncoding) -> None:
         self._museum = museum
-        self._clip_skip = clip_skip
+        self._text = text
         self._states: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
 
     @torch.no_grad()
@@ -207,6 +208,6 @@ class StateCache:
         known = self._states[self._museum.network.enabled]
         missing = sorted(set(prompts) - set(known))
         if missing:
-            found = encode_prompts(self._museum.base, missing, clip_skip=self._clip_skip)
+            found = encode_prompts(self._museum.base, missing, self._text)
             known.update(zip(missing, found, strict=True))
         return torch.stack([known[prompt] for prompt in prompts])

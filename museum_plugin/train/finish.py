@@ -157,7 +157,7 @@ def _with_exhibition(ledger: Ledger, room: Classroom, lesson: Lesson) -> Ledger:
     prompts = room.run.preview.prompts or lesson.captions[::stride]
     prompts = (prompts or ("",))[:_EXHIBITED]
     plan = sampling_plan(room.run, lesson.dataset, room)
-    described = {"prompts": list(prompts), "seed": room.run.training.seed, **vars(plan)}
+    described = {"prompts": list(prompts), "seed": room.run.training.seed, **plan.to_dict()}
     return replace(ledger, extra={**ledger.extra, "exhibition": described})
 
 
@@ -165,4 +165,4 @@ def exhibition_of(ledger: Ledger) -> Exhibition:
     """What this museum draws for every verdict."""
     described = dict(ledger.extra["exhibition"])
     prompts, seed = tuple(described.pop("prompts")), described.pop("seed")
-    return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan(**described))
+    return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan.from_dict(described))

@@ -51,7 +51,7 @@ def train(run: RunConfig) -> list[Finished]:
         MuseumError: whatever a user can mend; see `errors.py`. What was there before is untouched.
     """
     check_run(run)
-    datasets = [StyleDataset(style) for style in run.styles]
+    datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)
@@ -124,7 +124,7 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     accumulated, processes = run.training.gradient_accumulation_steps, accelerator.num_processes
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
-    batch, pictures = _style_batch(room, lesson, step * accumulated * processes + part)
+    batch, pictures = _style_batch(room, lesson, step, step * accumulated * processes + part)
     replay = _replay_inputs(room, lesson, rng, len(pictures))
     with accelerator.autocast():
         done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
@@ -164,9 +164,10 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
         )
 
 
-def _style_batch(room: Classroom, lesson: Lesson, index: int) -> tuple[StyleBatch, list[str]]:
-    batch = lesson.dataset.batch(index, room.run.training.seed)
-    if room.run.training.cache_latents or room.run.training.cache_latents_to_disk:
+def _style_batch(room: Classroom, lesson: Lesson, step: int, index: int) -> tuple[StyleBatch, list[str]]:
+    training = room.run.training
+    batch = lesson.dataset.batch(index, training.seed, step=step, steps=training.steps)
+    if training.cache_latents or training.cache_latents_to_disk:
         latents = room.cache.latents(batch.pictures, batch.flipped)
     else:
         latents = room.cache.encode(lesson.dataset.images(batch))
@@ -197,7 +198,7 @@ def _replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int) -> 
         return None
     batch = lesson.bank.batch(room.run.replay.anchors_beside(pictures), rng.python, room.museum.base.device)
     if room.run.network.train_text_encoder:
-        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, clip_skip=room.run.base.clip_skip))
+        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
     return ReplayInputs(batch, lesson.states.states(batch.prompts))
 
 

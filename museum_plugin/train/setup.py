@@ -19,9 +19,11 @@ from tqdm import tqdm
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_pictures
 from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.arguments import describe
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.cache import LatentCache
+from museum_plugin.data.captions import plain_caption
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
@@ -103,7 +105,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     Raises:
         ConfigError: trigger, method, optimiser or schedule are not possible; or another run was broken off here.
     """
-    run, museum = room.run, room.museum
+    run, museum, text = room.run, room.museum, TextEncoding.of(room.run.base)
     name = style.name or ""
     previous = museum.snapshot()
     words = _slot_words(room, style)
@@ -113,7 +115,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
-    states = StateCache(museum, run.base.clip_skip)
+    states = StateCache(museum, text)
     needs = frozenset().union(*(term.needs for term, _ in terms.values()))
     bank = _fill_bank(room, name, captions, sampling_plan(run, dataset, room)) if REPLAY in needs else None
     moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
@@ -140,7 +142,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         training=Training(museum, optimizer, schedule, terms, scaler),
         bank=bank,
         states=states,
-        options=PassOptions(run.loss, run.base.clip_skip, watched),
+        options=PassOptions(run.loss, text, watched),
         settings=settings,
         identity=identity,
         unfinished=unfinished,
@@ -162,7 +164,7 @@ def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> Sam
         height=(run.preview.height or height) // factor * factor or factor,
         steps=run.preview.sampling_steps,
         guidance=run.preview.guidance,
-        clip_skip=run.base.clip_skip,
+        text=TextEncoding.of(run.base),
     )
 
 
@@ -176,7 +178,7 @@ def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
     phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
     found: dict[str, None] = {}
     for picture in (picture for picture in dataset.pictures if not picture.subset.is_reg):
-        bare = re.sub(phrase, "", picture.caption, flags=re.IGNORECASE)
+        bare = re.sub(phrase, "", plain_caption(picture.caption, picture.subset), flags=re.IGNORECASE)
         found[" ".join(bare.split()).strip(" ,")] = None
     captions = tuple(found)
     stride = max(1, len(captions) // _REMEMBERED_CAPTIONS)
@@ -219,7 +221,7 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
         per_style=replay.per_style,
         neutral=replay.neutral,
         contents=tuple(dict.fromkeys([*captions, *old])),
-        sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.clip_skip),
+        sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.text),
         seed=_seed(room.run.training.seed, name, "bank"),
     )
     total = replay.neutral + replay.per_style * len(museum.styles())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import TrainingError
 from museum_plugin.methods.bank import ReplayBatch
@@ -72,7 +73,7 @@ class PassOptions:
     """What does not change from step to step."""
 
     loss: LossConfig
-    clip_skip: int
+    text: TextEncoding
     watched: tuple[str, ...] = ()
     """Blocks whose outputs a term needs."""
 
@@ -89,7 +90,7 @@ def student_pass(
     noise = draw_noise(batch.latents, options.loss, rng.tensor)
     t = draw_timesteps(len(noise), denoiser.timesteps, options.loss, rng.tensor).to(device)
     noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
-    states = encode_prompts(museum.base, batch.prompts, clip_skip=options.clip_skip)
+    states = encode_prompts(museum.base, batch.prompts, options.text)
     pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)
     step = Step(
         t=t,

@@ -13,6 +13,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
     Flag("clip_skip", "base.clip_skip", to_int,
          "text encoder layer, counted from the last: 1 = last, 2 = the one before"),
+    Flag("max_token_length", "base.max_token_length", to_int,
+         "tokens of a caption that are read, in chunks of 75: 75, 150 or 225"),
+    Flag("weighted_captions", "base.weighted_captions", to_bool,
+         "read (word:1.2), (word) and [word] in captions and prompts as weights"),
     Flag("xformers", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
     Flag("sdpa", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
 )  # fmt: skip

@@ -40,4 +40,5 @@ FLAGS: tuple[Flag, ...] = (
          "timestep at which training ends, itself not trained; nothing: all of them"),
     Flag("zero_terminal_snr", "loss.zero_terminal_snr", to_bool,
          "rescale the noise schedule to end in pure noise, for training, bank and previews; for bases that predict v"),
+    Flag("prior_loss_weight", "loss.prior_loss_weight", to_float, "factor of the loss of regularisation pictures"),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 Names are ours; sd-scripts' spelling lives in `flags` and `dataset_toml`.
 """
 
-from museum_plugin.config.schema.base import BaseConfig
+from museum_plugin.config.schema.base import TOKEN_LENGTHS, BaseConfig
 from museum_plugin.config.schema.data import RESERVED_STYLE_NAMES, DatasetConfig, StyleData, SubsetConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
@@ -16,6 +16,7 @@ from museum_plugin.config.schema.training import TrainingConfig
 
 __all__ = [
     "RESERVED_STYLE_NAMES",
+    "TOKEN_LENGTHS",
     "BaseConfig",
     "DatasetConfig",
     "LossConfig",

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from museum_plugin.config.schema.require import require
 
+TOKEN_LENGTHS = (75, 150, 225)
+"""Tokens of a prompt that can be read: one to three chunks of 75."""
+
 
 @dataclass(frozen=True)
 class BaseConfig:
@@ -19,6 +22,10 @@ class BaseConfig:
     gradient_checkpointing: bool = False
     clip_skip: int = 1
     """1 = the text encoder's last layer, 2 = the one before."""
+    max_token_length: int = 75
+    """Tokens of a caption that are read: 75, 150 or 225."""
+    weighted_captions: bool = False
+    """Whether `(word:1.2)` in a caption is a weight."""
 
     def __post_init__(self) -> None:
         require(
@@ -26,3 +33,7 @@ class BaseConfig:
             f"mixed_precision: found {self.mixed_precision!r}, allowed: no, fp16, bf16",
         )
         require(self.clip_skip >= 1, f"clip_skip: found {self.clip_skip}, must be 1 or more")
+        require(
+            self.max_token_length in TOKEN_LENGTHS,
+            f"max_token_length: found {self.max_token_length}, allowed: {', '.join(map(str, TOKEN_LENGTHS))}",
+        )

@@ -27,23 +27,43 @@ class SubsetConfig:
     shuffle_caption: bool = False
     keep_tokens: int = 0
     """How many leading tags stay in place when captions are shuffled."""
+    keep_tokens_separator: str | None = None
+    """Tags before the first and after the second one stay in place; where it stands, `keep_tokens` does not count."""
     caption_separator: str = ","
+    secondary_separator: str | None = None
+    """Joins tags that stay together; becomes `caption_separator` in the end."""
+    enable_wildcard: bool = False
+    """A random line of a caption of several lines; one of `{a|b}`."""
+    token_warmup_min: int = 1
+    """Tags that are shown in the first step."""
+    token_warmup_step: float = 0.0
+    """Optimizer steps until all tags are shown; below 1 a share of all steps."""
     caption_dropout_rate: float = 0.0
     """Share of steps in which the caption is empty, 0..1."""
+    caption_dropout_every_n_epochs: int = 0
+    """Captions are empty in every n-th epoch, counted from 1; 0: in none."""
     caption_tag_dropout_rate: float = 0.0
     flip_aug: bool = False
     random_crop: bool = False
     color_aug: bool = False
     is_reg: bool = False
     """Prior preservation pictures."""
+    metadata_file: Path | None = None
+    """.json or .jsonl: which pictures of the folder, or of others, with captions and tags; None: all of the folder."""
 
     def __post_init__(self) -> None:
         require(self.num_repeats >= 1, f"num_repeats: found {self.num_repeats}, must be 1 or more")
+        require(
+            not (self.is_reg and self.metadata_file),
+            "is_reg: cannot go with metadata_file; regularisation pictures are those of a folder",
+        )
         require(self.keep_tokens >= 0, f"keep_tokens: found {self.keep_tokens}, must be 0 or more")
         require(self.caption_separator != "", 'caption_separator: found "", must be at least one character')
         for name in ("caption_dropout_rate", "caption_tag_dropout_rate"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name}: found {value}, must lie between 0 and 1")
+        for name in ("token_warmup_min", "token_warmup_step", "caption_dropout_every_n_epochs"):
+            require(getattr(self, name) >= 0, f"{name}: found {getattr(self, name)}, must be 0 or more")
 
 
 @dataclass(frozen=True)

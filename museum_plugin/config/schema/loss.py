@@ -68,6 +68,9 @@ class LossConfig:
             if getattr(self, f"{name}_random_strength") and not getattr(self, name)
         )
 
+    prior_loss_weight: float = 1.0
+    """Factor of the loss of regularisation pictures."""
+
     def __post_init__(self) -> None:
         self._check_noise()
         self._check_timesteps()
@@ -111,3 +114,4 @@ class LossConfig:
                 False,
                 f"{name}: cannot go with {other}, for no base predicts both epsilon and v; keep one of them",
             )
+        require(self.prior_loss_weight >= 0, f"prior_loss_weight: found {self.prior_loss_weight}, must be 0 or more")

@@ -1,32 +1,12 @@
-"""Prompts to text states, pictures to latents and back."""
+"""Pictures to latents and back."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from museum_plugin.base.encode import decode_latents, encode_pictures, encode_prompts, token_ids
+from museum_plugin.base.encode import decode_latents, encode_pictures
 from museum_plugin.base.load import BaseModel
-
-
-def test_token_ids_are_padded_and_cut_to_the_tokenizers_length(base: BaseModel) -> None:
-    (ids,) = token_ids(base, ["a red cat", "a red cat " * 50])
-    assert ids.shape == (2, 77)
-    assert ids[1, -1] == base.tokenizers[0].eos_token_id
-
-
-@torch.no_grad()
-def test_clip_skip_takes_an_earlier_layer_under_the_final_norm(base: BaseModel) -> None:
-    (encoder,) = base.text_encoders
-    (ids,) = token_ids(base, ["a red cat"])
-    hidden = encoder(ids, output_hidden_states=True).hidden_states
-
-    last, before = (encode_prompts(base, ["a red cat"], clip_skip=skip) for skip in (1, 2))
-
-    norm = getattr(encoder, "text_model", encoder).final_layer_norm
-    assert torch.equal(last, norm(hidden[-1]))
-    assert torch.equal(before, norm(hidden[-2]))
-    assert not torch.equal(last, before)
 
 
 def test_pictures_become_scaled_latents_and_come_back_as_pictures(base: BaseModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan, implied_noise, sample_latents, sampling_timesteps, starting_noise
+from museum_plugin.base.text_encoding import TextEncoding
 
 PLAN = SamplingPlan(64, 64, steps=3, guidance=3.0)
 
@@ -46,14 +48,27 @@ def test_a_picture_is_that_of_the_reference_scheduler(base: BaseModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 4}, {"guidance": 1.0}, {"clip_skip": 2}, {"width": 128}], ids=lambda change: next(iter(change))
+    "change",
+    [{"steps": 4}, {"guidance": 1.0}, {"text": TextEncoding(clip_skip=2)}, {"width": 128}],
+    ids=lambda change: next(iter(change)),
 )
-def test_every_part_of_the_plan_counts(base: BaseModel, change: dict[str, int]) -> None:
+def test_every_part_of_the_plan_counts(base: BaseModel, change: dict[str, Any]) -> None:
     usual = sample_latents(base, ["a red cat"], [7], PLAN)
     assert torch.equal(usual, sample_latents(base, ["a red cat"], [7], PLAN))
     changed = sample_latents(base, ["a red cat"], [7], dataclasses.replace(PLAN, **change))
     assert changed.shape[3] == change.get("width", 64) // 8
     assert changed.shape != usual.shape or not torch.equal(changed, usual)
+
+
+@pytest.mark.parametrize("text", [TextEncoding(), TextEncoding(2, 150, weighted=True)])
+def test_a_plan_survives_the_ledger(text: TextEncoding) -> None:
+    plan = SamplingPlan(64, 128, steps=3, guidance=2.5, text=text)
+    assert SamplingPlan.from_dict({**plan.to_dict(), "prompts": []}) == plan
+
+
+def test_what_earlier_ledgers_hold_is_still_written_and_read() -> None:
+    old = {"width": 64, "height": 64, "steps": 3, "guidance": 3.0, "clip_skip": 2}
+    assert SamplingPlan.from_dict(old).to_dict() == old
 
 
 def test_without_guidance_the_prompt_alone_counts(base: BaseModel) -> None:

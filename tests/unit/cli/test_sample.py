@@ -13,6 +13,7 @@ from museum_plugin.__main__ import main
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.load import load_base
 from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.cli import museum_base
 from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.cli.sample import slugs
@@ -217,6 +218,18 @@ def test_a_museum_that_was_never_judged_draws_in_the_size_of_its_base(museum: Pa
     (path,) = sample(museum, "--prompt", "a cat", "--steps", "1")
     assert size(path) == (64, 64)
     assert main(["sample", str(museum)]) == 2
+
+
+def test_prompts_are_read_as_the_museum_was_taught(museum: Path, tiny_base: Path) -> None:
+    content = read_museum(museum)
+    recorded = {**content.ledger.extra["exhibition"], "max_token_length": 150, "weighted_captions": True}
+    ledger = replace(content.ledger, extra={"exhibition": recorded})
+    write_museum(museum, replace(content, ledger=ledger), keep_history=5)
+
+    (path,) = sample(museum, "--prompt", "a (red:1.5) cat")
+
+    plan = SamplingPlan(64, 64, steps=2, guidance=3.0, text=TextEncoding(1, 150, weighted=True))
+    assert pixels(path) == by_hand(museum, tiny_base, "a (red:1.5) cat", 0, None, plan)
 
 
 def test_file_names_are_short_and_different() -> None:

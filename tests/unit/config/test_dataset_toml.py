@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config.dataset_toml import KEYS, NOT_HONOURED, read_dataset_config, read_folder_layout
+from museum_plugin.config.dataset_toml import FRONT_END_KEYS, KEYS, NOT_HONOURED, read_dataset_config
 from museum_plugin.config.schema import StyleData
 from museum_plugin.errors import ConfigError
 
@@ -18,6 +18,7 @@ ONE = '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "img"\n'
 def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("img", "more"):
         (tmp_path / name).mkdir()
+    (tmp_path / "m.json").write_text("{}", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
 
@@ -105,11 +106,12 @@ def test_every_honoured_key_reaches_the_schema(key: str) -> None:
     values = {
         "resolution": ("[128, 96]", (128, 96)),
         "image_dir": ('"more"', Path("more")),
+        "metadata_file": ('"m.json"', Path("m.json")),
         "caption_extension": ('".cap"', ".cap"),
         "bucket_reso_steps": ("8", 8),
     }
-    default = {"to_bool": ("true", True), "to_int": ("300", 300), "to_float": ("0.5", 0.5), "to_text": ('"x"', "x")}
-    text, value = values.get(key) or default[KEYS[key].convert.__name__]
+    default = {"to_bool": ("true", True), "to_int": ("300", 300), "to_float": ("0.5", 0.5)}
+    text, value = values.get(key) or default.get(KEYS[key].convert.__name__, ('"x"', "x"))
     lines = {"resolution": "resolution = 64", "image_dir": 'image_dir = "img"', key: f"{key} = {text}"}
     in_subset = [line for name, line in lines.items() if "S" in KEYS[name].levels]
     in_dataset = [line for name, line in lines.items() if "S" not in KEYS[name].levels]
@@ -149,6 +151,13 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
     [
         (ONE + "num_repeat = 2", SUBSET + "'num_repeat' is unknown; did you mean \"num_repeats\"?"),
         (ONE + "zzz = 2", SUBSET + "'zzz' is unknown"),
+        ("[general]\ncache_latents = true\n" + ONE, "data.toml: general: 'cache_latents' is unknown in a dataset file; "
+         "it is a flag: give it on the command line or in a --config_file"),
+        ("[general]\ntrain_batch_size = 2\n" + ONE, "data.toml: general: 'train_batch_size' is unknown; "
+         'did you mean "batch_size"?'),
+        ("[general]\nname = 'x'\n" + ONE, "data.toml: general: 'name' is unknown"),
+        (ONE.replace("64", "64\nis_reg = true"), "data.toml: datasets[0]: 'is_reg' does not belong here; put it in "
+         "[[datasets.subsets]]"),
         (ONE + "resolution = 64", SUBSET + "'resolution' does not belong here; put it in [general] or [[datasets]]"),
         ("[general]\nstyle = 'a'\n" + ONE, "data.toml: general: 'style' does not belong here; put it in [[datasets]] "
          "or [[datasets.subsets]]"),
@@ -167,6 +176,11 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
         (ONE.replace("64", "4"), "data.toml: datasets[0]: resolution: found (4, 4), must be at least 8 pixels"),
         (ONE.replace("64", "64\nmin_bucket_reso = 2048"), "data.toml: datasets[0]: min_bucket_reso: found 2048, "
          "must lie between 1 and max_bucket_reso (1024)"),
+        (ONE + 'metadata_file = "gone.json"', SUBSET + 'metadata_file: no file "gone.json"'),
+        (ONE + 'metadata_file = "m.json"\nis_reg = true', SUBSET + "is_reg: cannot go with metadata_file; "
+         "regularisation pictures are those of a folder"),
+        (ONE + '[[datasets.subsets]]\nmetadata_file = "m.json"', "data.toml: datasets[0]: subsets with and without a "
+         "metadata_file (fine-tuning and DreamBooth) cannot share a [[datasets]]; give each kind one of its own"),
         ("[general]\n", "data.toml: datasets is empty; at least one [[datasets]] is needed"),
         ("[[datasets]]\n", "data.toml: datasets[0].subsets is empty; at least one [[datasets.subsets]] with an "
          "image_dir is needed"),
@@ -184,13 +198,48 @@ def test_a_mistake_is_named_exactly(text: str, message: str) -> None:
 
 
 def test_what_is_not_honoured_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    read(ONE + 'metadata_file = "m.json"\nenable_wildcard = true\ntoken_warmup_min = 1\ncache_info = false\n')
+    read(ONE + 'conditioning_data_dir = "m"\nalpha_mask = true\ncache_info = false\n')
 
-    assert caplog.messages == ["data.toml: known to sd-scripts but not honoured yet: enable_wildcard, metadata_file"]
+    assert caplog.messages == ["data.toml: known to sd-scripts but not honoured yet: alpha_mask, conditioning_data_dir"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cache_info = true", "cache_info: captions and sizes are read anew at every start, so that none is out of "
+         "date"),
+        ("custom_attributes = { diff_output_preservation = true }", "custom_attributes: nothing reads them here; what "
+         "diff_output_preservation is for, --method does"),
+    ],
+)  # fmt: skip
+def test_what_is_done_instead_is_said(caplog: pytest.LogCaptureFixture, line: str, message: str) -> None:
+    read(f"{ONE}{line}\n")
+
+    assert caplog.messages == [f"data.toml: {message}"]
+
+
+@pytest.mark.parametrize("value", ["1", "1.0", "0.5"])
+def test_a_multiplier_is_told_unless_it_is_one(caplog: pytest.LogCaptureFixture, value: str) -> None:
+    read(f"[general]\nnetwork_multiplier = {value}\ncustom_attributes = {{}}\n{ONE}")
+
+    expected = "data.toml: network_multiplier: the LoRA is trained at its full strength; sd-scripts reads this key"
+    assert [message.startswith(expected) for message in caplog.messages] == ([True] if value == "0.5" else [])
+
+
+def test_keys_of_front_ends_pass_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    general = "[general]\nmax_token_length = 225\nmultires_training = true\n"
+
+    read(general + ONE + 'name = "my pictures"\nrandom_crop_padding_percent = 0.05\n')
+
+    assert caplog.messages == [
+        "data.toml: keys of training front ends that mean nothing in a dataset file: max_token_length, "
+        "multires_training, name, random_crop_padding_percent"
+    ]
 
 
 def test_no_key_is_both_honoured_and_not() -> None:
     assert not set(KEYS) & set(NOT_HONOURED)
+    assert not set(FRONT_END_KEYS) & {*KEYS, *NOT_HONOURED}
 
 
 def test_pictures_beside_the_file_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,26 +257,13 @@ def test_another_kind_of_file_is_refused() -> None:
         read_dataset_config(Path("data.yaml"), {})
 
 
-def test_a_folder_of_counted_folders_is_one_style(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("10_ink style", "2_dots", "notes"):
-        (tmp_path / "train" / name).mkdir(parents=True)
+def test_a_metadata_file_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nmetadata_file = "m.json"\n'
+    (tmp_path / "data.toml").write_text(text + ONE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "img")
 
-    (style,) = read_folder_layout(Path("train"), {"resolution": (64, 64), "flip_aug": True})
+    (style,) = read_dataset_config(tmp_path / "data.toml", {})
 
-    found = [(s.image_dir.name, s.num_repeats, s.class_tokens, s.flip_aug) for s in style.datasets[0].subsets]
-    assert found == [("10_ink style", 10, "ink style", True), ("2_dots", 2, "dots", True)]
-    assert "left out: notes" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        ("gone", '--train_data_dir: no folder "gone"'),
-        ("img", "--train_data_dir img: no folder named <repeats>_<class tokens>, such as 10_ink style"),
-    ],
-)
-def test_a_folder_without_counted_folders_is_refused(folder: str, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        read_folder_layout(Path(folder), {"resolution": (64, 64)})
-
-    assert str(error.value) == message
+    captioned, folder = (dataset.subsets[0] for dataset in style.datasets)
+    assert (captioned.image_dir, captioned.metadata_file) == (tmp_path, tmp_path / "m.json")
+    assert (folder.image_dir, folder.metadata_file) == (tmp_path / "img", None)

@@ -14,6 +14,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, StateCache, fill_bank, with_features
 from tests.tiny_museums import WORDS, tiny_museum
 
@@ -125,7 +126,7 @@ def test_features_are_those_of_each_anchors_teacher(base: BaseModel, with_text_e
     museum = tiny_museum(base, "ink", with_text_encoder=with_text_encoder)
     blocks = ("mid_block", "up_blocks.3")
     with museum.attached():
-        bank = with_features(fill_bank(museum, PLAN), museum, StateCache(museum, 1), blocks, per_group=4)
+        bank = with_features(fill_bank(museum, PLAN), museum, StateCache(museum, TextEncoding()), blocks, per_group=4)
         seen = {id(anchor): features(base, anchor, blocks) for anchor in bank.anchors if anchor.group}
     assert {anchor.group for anchor in bank.anchors} == {0, 1}
     for anchor in bank.anchors:
@@ -144,7 +145,7 @@ def features(base: BaseModel, anchor: Anchor, blocks: tuple[str, ...]) -> list[T
 
 def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> None:
     museum = tiny_museum(base, "ink", with_text_encoder=True)
-    cache, runs = StateCache(museum, clip_skip=2), []
+    cache, runs = StateCache(museum, TextEncoding(2, 150)), []
     hook = base.text_encoders[0].register_forward_hook(lambda *_: runs.append(1))
     prompts = ["a cat", "a dog", "a cat"]
     with museum.attached():
@@ -153,8 +154,8 @@ def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> N
             bare = [cache.states(prompts) for _ in range(2)]
         hook.remove()
         with torch.no_grad():
-            assert torch.equal(taught[1], encode_prompts(base, prompts, clip_skip=2))
+            assert torch.equal(taught[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
     with torch.no_grad():
-        assert torch.equal(bare[1], encode_prompts(base, prompts, clip_skip=2))
+        assert torch.equal(bare[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
     assert len(runs) == 2
     assert not torch.equal(taught[0], bare[0])

@@ -11,6 +11,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods import METHODS, TERMS, build_terms
 from museum_plugin.methods.bank import BankPlan, ReplayBatch, StateCache, fill_bank
@@ -129,7 +130,7 @@ def test_the_feature_lock_is_zero_until_the_lora_moves(base: BaseModel, taught: 
     lock = FeatureLock()
     with taught.attached():
         bank = fill_bank(taught, plan())
-        lock.begin_style(start(taught, moments=input_moments(bank, taught, StateCache(taught, 1), 6)))
+        lock.begin_style(start(taught, moments=input_moments(bank, taught, StateCache(taught, TextEncoding()), 6)))
     unmoved = lock.penalty(taught, step())
     shake(taught.network, torch.Generator().manual_seed(9), size=0.1)
     little = lock.penalty(taught, step())
@@ -147,7 +148,7 @@ def test_the_feature_lock_is_zero_until_the_lora_moves(base: BaseModel, taught: 
 
 def test_moments_are_those_of_the_inputs_that_the_teachers_see(base: BaseModel, taught: Museum) -> None:
     key = "lora_unet_up_blocks_3_attentions_0_proj_in"
-    module, states = taught.network.targets[key], StateCache(taught, 1)
+    module, states = taught.network.targets[key], StateCache(taught, TextEncoding())
     sums: dict[int, list[Tensor]] = {0: [], 1: []}
     with taught.attached():
         bank = fill_bank(taught, plan())

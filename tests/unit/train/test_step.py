@@ -13,6 +13,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.schedule import with_zero_terminal_snr
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
 from museum_plugin.methods.bank import ReplayBatch
@@ -51,7 +52,7 @@ def run(museum: Museum, given: ReplayInputs | None = None, *, seed: int = 0, **o
     """A pass, and how often the U-Net ran."""
     passes: list[int] = []
     hook = museum.base.unet.register_forward_hook(lambda *_: passes.append(1))
-    settings = PassOptions(**{"loss": LossConfig(), "clip_skip": 1, **options})  # type: ignore[arg-type]
+    settings = PassOptions(**{"loss": LossConfig(), "text": TextEncoding(), **options})  # type: ignore[arg-type]
     with museum.attached(), torch.no_grad():
         done = student_pass(museum, Denoiser(museum.base), batch(), rng_for(seed, "ink", 0), given, settings)
     hook.remove()
@@ -143,9 +144,10 @@ def test_pictures_and_bank_follow_the_rescaled_schedule(base: BaseModel) -> None
     assert (done.step.replay_alpha_bar < base.alphas_cumprod[torch.tensor([5, 500, 900])]).all()
 
 
-def test_clip_skip_counts(base: BaseModel) -> None:
+@pytest.mark.parametrize("text", [TextEncoding(clip_skip=2), TextEncoding(max_token_length=150)])
+def test_how_text_is_encoded_counts(base: BaseModel, text: TextEncoding) -> None:
     museum = tiny_museum(base)
-    assert not torch.equal(run(museum)[0].pred, run(museum, clip_skip=2)[0].pred)
+    assert not torch.equal(run(museum)[0].pred, run(museum, text=text)[0].pred)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

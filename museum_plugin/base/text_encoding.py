@@ -1,0 +1,42 @@
+"""How prompts become text states: the same for training, the bank and every picture that is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from museum_plugin.config.schema import BaseConfig
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """What changes the text states of a prompt."""
+
+    clip_skip: int = 1
+    """1 = the text encoder's last layer, 2 = the one before."""
+    max_token_length: int = 75
+    """Tokens of a prompt that are read, in chunks of 75."""
+    weighted: bool = False
+    """Whether `(word:1.2)` is a weight."""
+
+    @classmethod
+    def of(cls, base: BaseConfig) -> TextEncoding:
+        """As a run asks for it."""
+        return cls(base.clip_skip, base.max_token_length, base.weighted_captions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """By flag name, for the ledger; of the newer settings only what is not at its default."""
+        found: dict[str, Any] = {"clip_skip": self.clip_skip}
+        if self.max_token_length != TextEncoding.max_token_length:
+            found["max_token_length"] = self.max_token_length
+        return {**found, "weighted_captions": True} if self.weighted else found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TextEncoding:
+        """The inverse of `to_dict`; what is missing is at its default, other names do not count."""
+        return cls(
+            clip_skip=values.get("clip_skip", cls.clip_skip),
+            max_token_length=values.get("max_token_length", cls.max_token_length),
+            weighted=values.get("weighted_captions", cls.weighted),
+        )
