@@ -4,7 +4,9 @@
     scenes.py      a picture's content: object, color and place, and its caption
     pictures.py    sets of pictures as tensors
     examples.py    draws `examples/styles`
+    pixels.py      pictures as arrays
     styles.py      the drawing styles that the example pictures are made in
+    looks.py       the looks that the model itself knows by name
     vocabulary.py  the CLIP tokenizer of the pocket model
     models.py      the sizes of its three networks
     train.py       the recipe: `python -m museum_plugin.pocket.train`
