@@ -172,8 +172,12 @@ def to_count_or_off(value: object, where: str) -> int | None:
     return number or None
 
 
-def _pairs(value: object, where: str, allowed: str) -> dict[str, object]:
-    """The pairs of `["key=value", ...]` or of a table, values as they stand."""
+def to_pairs(value: object, where: str, allowed: str) -> dict[str, object]:
+    """The pairs of `["key=value", ...]` or of a table, values as they stand.
+
+    Raises:
+        ConfigError: anything else.
+    """
     if isinstance(value, dict):
         return dict(value)
     pairs: dict[str, object] = {}
@@ -192,7 +196,7 @@ def to_weights(value: object, where: str) -> dict[str, float]:
         ConfigError: anything else.
     """
     allowed = "name=number pairs or a table of numbers"
-    return {name: to_float(number, f"{where}: {name}") for name, number in _pairs(value, where, allowed).items()}
+    return {name: to_float(number, f"{where}: {name}") for name, number in to_pairs(value, where, allowed).items()}
 
 
 def to_arguments(value: object, where: str) -> dict[str, object]:
@@ -201,7 +205,7 @@ def to_arguments(value: object, where: str) -> dict[str, object]:
     Raises:
         ConfigError: not such pairs, or a value that is no literal (a text needs quotes).
     """
-    pairs = _pairs(value, where, "name=value pairs or a table")
+    pairs = to_pairs(value, where, "name=value pairs or a table")
     parse = _simple if isinstance(value, dict) else _literal
     return {name: parse(item, f"{where}: {name}") for name, item in pairs.items()}
 

@@ -30,6 +30,7 @@ from museum_plugin.train.step import (
     loss_terms,
     not_finite,
     not_finite_error,
+    number_for,
     rng_for,
     student_pass,
 )
@@ -118,14 +119,15 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
     batch, pictures = _style_batch(room, lesson, step * accumulated * processes + part)
-    replay = _replay_inputs(room, lesson, rng)
-    with accelerator.autocast():
-        done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
-        found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-    bad = not_finite(found)
-    if any_process(accelerator, bool(bad)):
-        raise not_finite_error(bad, lesson.title, step, pictures)
-    accelerator.backward(torch.stack(list(found.values())).sum() / accumulated)
+    with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
+        replay = _replay_inputs(room, lesson, rng)
+        with accelerator.autocast():
+            done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
+            found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
+        bad = not_finite(found)
+        if any_process(accelerator, bool(bad)):
+            raise not_finite_error(bad, lesson.title, step, pictures)
+        accelerator.backward(torch.stack(list(found.values())).sum() / accumulated)
     return found
 
 

@@ -12,11 +12,14 @@ import torch
 from accelerate import Accelerator
 
 from museum_plugin.base.load import BaseModel
-from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.methods import build_terms
+from museum_plugin.museum.dropout import Dropout
+from museum_plugin.museum.lora import target_modules
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.museum.triggers import choose_words
 from museum_plugin.train.optimizer import check_schedule, optimizer_class
@@ -85,17 +88,35 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
     if run.base.clip_skip > layers:
         raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base.name} has {layers}")
     network, path = run.network, run.output.museum
+    shapes = _asked_shapes(network, base)
     if path is None or not path.exists():
-        return new_museum(
+        museum = new_museum(
             base,
             rank=network.rank,
             alpha=network.alpha,
             seed=run.training.seed,
             with_text_encoder=network.train_text_encoder,
+            shapes=shapes,
         )
-    museum = open_museum(path, base)
-    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder)
+    else:
+        museum = open_museum(path, base)
+        check_network(
+            museum,
+            path,
+            rank=network.rank,
+            alpha=network.alpha,
+            with_text_encoder=network.train_text_encoder,
+            shapes=shapes,
+        )
+    given = network.arguments
+    museum.network.dropout = Dropout(network.dropout, given.rank_dropout, given.module_dropout)
     return museum
+
+
+def _asked_shapes(network: NetworkConfig, base: BaseModel) -> dict[str, LayerShape]:
+    with_convolutions = network.arguments.with_convolutions
+    modules = target_modules(base, with_text_encoder=network.train_text_encoder, with_convolutions=with_convolutions)
+    return layer_shapes(dict(modules), network)
 
 
 def styles_to_teach(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.config.schema.require import require
 
 
@@ -16,10 +17,14 @@ class NetworkConfig:
     """scale = alpha / rank."""
     train_unet: bool = True
     train_text_encoder: bool = False
+    dropout: float = 0.0
+    """Share of the numbers between down and up that are left out in training, 0..1."""
+    arguments: NetworkArguments = field(default_factory=NetworkArguments)
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, f"network_dim: found {self.rank}, must be 1 or more")
         require(self.alpha > 0, f"network_alpha: found {self.alpha}, must be greater than 0")
+        require(0 <= self.dropout < 1, f"network_dropout: found {self.dropout}, must be 0 or more and below 1")
         require(self.train_unet or self.train_text_encoder, "nothing to train: both U-Net and text encoder are off")
 
 

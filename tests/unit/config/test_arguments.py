@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.config.arguments import POCKET_MODEL, describe, parse_command_line
-from museum_plugin.config.schema import NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from museum_plugin.config.schema import NetworkArguments, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 
 pytestmark = pytest.mark.usefixtures("run_folder")
 
@@ -45,6 +45,8 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--network_dim", "4", "--network_alpha", "2"], "network.alpha", 2.0),
     (["--network_dim", "4"], "network.alpha", 4.0),
     (["--network_dim", "4"], "network.rank", 4),
+    (["--network_dropout", "0.1"], "network.dropout", 0.1),
+    (["--network_args", "conv_dim=4"], "network.arguments", NetworkArguments(conv_dim=4)),
     (["--optimizer_type", "Lion"], "optimizer.name", "Lion"),
     (["--optimizer_args", "betas=0.9,0.99", "eps=1e-6"], "optimizer.arguments", {"betas": (0.9, 0.99), "eps": 1e-6}),
     (["--learning_rate", "2e-4"], "optimizer.unet_learning_rate", 2e-4),
@@ -197,7 +199,7 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO", "museum")
 
     from_file(
-        'max_train_epochs = 5\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\nnetwork_dropout = 0.1\n'
+        'max_train_epochs = 5\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\ndeepspeed = true\n'
         'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
         'pretrained_model_name_or_path = "base"\n',
         "--vae",
@@ -205,7 +207,7 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     )
 
     assert caplog.messages == [
-        "known to sd-scripts but not honoured yet: max_train_epochs, network_dropout, "
+        "known to sd-scripts but not honoured yet: deepspeed, max_train_epochs, "
         "network_module=lycoris.kohya (networks.lora is trained), vae",
         "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
         "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",

@@ -50,8 +50,6 @@ def test_every_flag_has_a_help_line() -> None:
         ("prior_loss_weight", 1, True),
         ("prior_loss_weight", "1.0", True),
         ("prior_loss_weight", 0, False),
-        ("network_args", [], True),
-        ("network_args", ["conv_dim=4"], False),
         ("save_model_as", "safetensors", True),
     ],
 )

@@ -1,0 +1,69 @@
+"""Every setting of the network changes what is trained, is recorded in the museum, and can be resumed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from museum_plugin.museum.file import read_museum
+from tests.recipes.conftest import Teach
+from tests.recipes.school import School, difference, same
+from tests.recipes.test_resume import Interrupt
+from tests.recipes.test_resume import interrupt_in as interrupt_in
+from tests.recipes.test_settings import Outcome
+from tests.recipes.test_settings import outcome as outcome
+
+DROPOUTS = ("--network_dropout=0.3", "--network_args", "rank_dropout=0.2", "module_dropout=0.2")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--network_dropout=0.5",), ("--network_args", "rank_dropout=0.5"), ("--network_args", "module_dropout=0.5")],
+    ids=lambda flags: flags[-1],
+)
+def test_dropout_changes_what_is_trained(outcome: Outcome, flags: tuple[str, ...]) -> None:
+    assert difference(outcome(*flags), outcome()) > 1e-6
+
+
+def test_dropout_draws_the_same_again_also_with_gradient_checkpointing(outcome: Outcome) -> None:
+    usual = ("--optimizer_type=SGD", *DROPOUTS)
+    assert same(outcome(*usual), outcome(*usual, "--seed=0"))
+    assert difference(outcome(*usual, "--gradient_checkpointing"), outcome(*usual)) < 1e-7
+
+
+def test_convolutions_are_trained(outcome: Outcome) -> None:
+    tensors = outcome("--network_args", "conv_dim=3", "conv_alpha=2")
+    conv, plain = "lora_unet_mid_block_resnets_0_conv1", outcome()
+    assert tensors[f"{conv}.lora_down.weight"].shape == (3, 16, 3, 3)
+    assert tensors[f"{conv}.alpha"] == 2
+    assert tensors[f"{conv}.lora_up.weight"].abs().max() > 0
+    assert plain.keys() < tensors.keys()
+    other = outcome("--network_args", "conv_dim=3", "conv_alpha=1")
+    assert difference(tensors, other) > 1e-6
+
+
+@pytest.mark.parametrize("method", ["museum", "paper"])
+def test_a_museum_with_convolutions_and_dropout_goes_on_as_if_unbroken(
+    school: School, teach: Teach, interrupt_in: Interrupt, tmp_path: Path, method: str
+) -> None:
+    flags = (f"--method={method}", *DROPOUTS, "conv_dim=3", "--term_weights", "feature_lock=1")
+    unbroken = School(school.base, school.pictures, tmp_path / "unbroken")
+    unbroken.folder.mkdir()
+    assert teach(unbroken.command(*flags, styles=("ink", "neon"))).code == 0
+    command = school.command(*flags, styles=("ink", "neon"))
+    interrupt_in(signal.SIGINT, 5)
+
+    assert teach(command).code == 130
+    assert teach(command).code == 0
+
+    assert same(school.numbers(), unbroken.numbers())
+    record = read_museum(school.museum).ledger.network
+    assert record.shape("lora_unet_mid_block_resnets_0_conv1") == (3, 1.0)
+    told = read_museum(school.museum).ledger.styles[0].settings
+    assert told["network_args"] == {"conv_dim": 3, "module_dropout": 0.2, "rank_dropout": 0.2}
+    assert told["network_dropout"] == 0.3
+    refused = teach(school.command(f"--method={method}", styles=("neon",)))
+    assert refused.code == 5
+    assert "give the network_args it was begun with: conv_dim=3" in refused.err
