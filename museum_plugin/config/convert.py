@@ -120,18 +120,18 @@ def to_resolution(value: object, where: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def to_rate(value: object, where: str) -> float:
-    """One learning rate; a list (sd-scripts: one for each text encoder) only where all its numbers are equal.
+def to_rates(value: object, where: str) -> float | tuple[float, ...]:
+    """One learning rate, or a list of them (sd-scripts: one for each text encoder); equal ones are one.
 
     Raises:
         ConfigError: anything else.
     """
     if not isinstance(value, (list, tuple)):
         return to_float(value, where)
-    rates = {to_float(rate, where) for rate in value}
-    if len(rates) != 1:
-        raise refusal(where, value, "one number, or a list of equal numbers")
-    return rates.pop()
+    rates = tuple(to_float(rate, where) for rate in value)
+    if not rates:
+        raise refusal(where, value, "one number, or one for each text encoder")
+    return rates[0] if len(set(rates)) == 1 else rates
 
 
 def to_share_or_count(value: object, where: str) -> float:

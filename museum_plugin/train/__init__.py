@@ -4,7 +4,9 @@ loop.py        READ FIRST: the loop over styles and the loop over steps
 start.py       what can fail is found before anything is trained
 setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
-optimizer.py   optimisers and learning-rate schedules by sd-scripts' names
+optimizer.py   optimisers by sd-scripts' names
+schedule.py    learning-rate schedules by sd-scripts' names
+parameter_groups.py  which parameters learn at which rate
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file
 preview.py     pictures drawn while a style is being learned

@@ -19,6 +19,7 @@ from museum_plugin.errors import Interrupted
 from museum_plugin.train.checkpoint import restore, save_checkpoint
 from museum_plugin.train.finish import Finished, finish_style, save_between
 from museum_plugin.train.log import Progress, StopRequest
+from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
@@ -109,6 +110,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
             _save(room, lesson, step, stop)
+    take_average(optimizer)
     return (time.perf_counter() - begun) / max(1, run.training.steps - start)
 
 
@@ -137,7 +139,8 @@ def _report(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> N
         rate = lesson.training.schedule.get_last_lr()[0]
         room.accelerator.log({**losses, f"{lesson.title}/learning_rate": rate}, step=step)
     if _is_due(room.run.preview.every_n_steps, step):
-        write_previews(room, lesson, step + 1)
+        with averaged(lesson.training.optimizer):
+            write_previews(room, lesson, step + 1)
 
 
 def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None:
@@ -151,7 +154,8 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
     if room.accelerator.is_main_process and (last or due or asked):
         save_checkpoint(checkpoint_path(room), lesson.training, lesson.name, step + 1, lesson.identity)
         if due and not last:
-            save_between(room, lesson, step + 1)
+            with averaged(lesson.training.optimizer):
+                save_between(room, lesson, step + 1)
     if asked and not last:
         raise Interrupted(
             f"stopped after step {step + 1} of {steps} of {lesson.title}; everything is saved in "

@@ -22,7 +22,8 @@ from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.museum.triggers import choose_words
-from museum_plugin.train.optimizer import check_schedule, optimizer_class
+from museum_plugin.train.optimizer import check_optimizer
+from museum_plugin.train.schedule import check_schedule
 
 log = logging.getLogger("museum")
 
@@ -35,7 +36,7 @@ def check_run(run: RunConfig) -> None:
         OutputError: a result could not be written.
     """
     build_terms(run.method.name, run.method.weights)
-    optimizer_class(run.optimizer.name)
+    check_optimizer(run.optimizer, run.network)
     check_schedule(run.optimizer)
     if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")

@@ -45,7 +45,7 @@ FRONT_END_KEYS = (
     "network_train_text_encoder",
 )
 """Keys that training front ends write into config files and sd-scripts itself does not know."""
-TABLES = ("term_weights", "optimizer_args", "network_args")
+TABLES = ("term_weights", "optimizer_args", "network_args", "lr_scheduler_args")
 """Keys whose table is a value, not a section."""
 
 

@@ -43,6 +43,12 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         (["--network_dim", "0", *DATA], "--network_dim: found 0, must be 1 or more"),
         (["--learning_rate", "-1", *DATA], "--learning_rate: found -1.0, must be 0 or more"),
         (["--text_encoder_lr", "-1", *DATA], "--text_encoder_lr: found -1.0, must be 0 or more"),
+        (["--use_8bit_adam", "--optimizer_type", "SGD", *DATA],
+         "--use_8bit_adam: cannot go with optimizer_type; keep one of them"),
+        (["--use_8bit_adam", "--use_lion_optimizer", *DATA],
+         "--use_8bit_adam: cannot go with use_lion_optimizer; keep one of them"),
+        (["--lr_scheduler", "cosine_with_min_lr", *DATA], "--lr_scheduler: found 'cosine_with_min_lr', which needs "
+         "lr_scheduler_min_lr_ratio (0.1 is usual)"),
         (["--vae_batch_size", "0", *DATA], "--vae_batch_size: found 0, must be 1 or more"),
         (["--mixed_precision", "fp8", *DATA], "--mixed_precision: found 'fp8', allowed: no, fp16, bf16"),
         (["--log_with", "wandb", *DATA], "--log_with: found 'wandb', which needs --logging_dir"),
