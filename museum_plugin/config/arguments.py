@@ -19,6 +19,7 @@ from museum_plugin.config.flags import (
     BY_NAME,
     FLAGS,
     FRONT_END_KEYS,
+    LISTS,
     NOT_HONOURED,
     SECTIONS,
     TABLES,
@@ -73,8 +74,8 @@ def _shape(flag: Flag) -> dict[str, Any]:
         return {"action": "append", "metavar": "FILE"}
     if flag.convert is to_bool:
         return {"nargs": "?", "const": True, "metavar": "false"}
-    if flag.name in (*TABLES, "text_encoder_lr"):
-        return {"nargs": "*", "metavar": "VALUE" if flag.name == "text_encoder_lr" else "NAME=VALUE"}
+    if flag.name in (*TABLES, *LISTS):
+        return {"nargs": "*", "metavar": "NAME=VALUE" if flag.name in TABLES else "VALUE"}
     return {"metavar": "|".join(flag.choices) if 0 < len(flag.choices) < 5 else "VALUE"}
 
 
@@ -108,7 +109,11 @@ class _Given:
             self._keep(name, _prompt_list(raw, where), where)
         else:
             value = flag.read(raw, where)
-            self._keep(name, existing(value, folder) if flag.is_input and isinstance(value, Path) else value, where)
+            if flag.is_input and isinstance(value, Path):
+                value = existing(value, folder)
+            elif flag.is_input and isinstance(value, tuple):
+                value = tuple(existing(path, folder) for path in value)
+            self._keep(name, value, where)
 
     def _keep(self, name: str, value: object, where: str) -> None:
         self.values[name], self.where[name] = value, where

@@ -99,6 +99,24 @@ def to_path(value: object, where: str) -> Path:
     return Path(value)
 
 
+def to_paths(value: object, where: str) -> tuple[Path, ...]:
+    """One path, or a list of them.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    return tuple(to_path(path, where) for path in (value if isinstance(value, (list, tuple)) else [value]))
+
+
+def to_numbers(value: object, where: str) -> tuple[float, ...]:
+    """One finite number, or a list of them.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    return tuple(to_float(number, where) for number in (value if isinstance(value, (list, tuple)) else [value]))
+
+
 def to_resolution(value: object, where: str) -> tuple[int, int]:
     """(width, height) in pixels from 512, "512", "512,768" or [512, 768].
 

@@ -16,6 +16,7 @@ from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.data.dataset import Batch, StyleDataset
 from museum_plugin.errors import Interrupted
+from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.checkpoint import restore, save_checkpoint
 from museum_plugin.train.finish import Finished, finish_style, save_between
 from museum_plugin.train.log import Progress, StopRequest
@@ -23,7 +24,7 @@ from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
-from museum_plugin.train.start import check_run, make_accelerator, open_or_begin, styles_to_teach
+from museum_plugin.train.start import check_run, make_accelerator, open_or_begin, styles_to_teach, with_base_weights
 from museum_plugin.train.step import (
     ReplayInputs,
     Rng,
@@ -51,7 +52,8 @@ def train(run: RunConfig) -> list[Finished]:
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)
-    base = load_base(run.base.path).to(accelerator.device, _DTYPES[run.base.mixed_precision])
+    base = with_base_weights(load_base(run.base.path), run.network)
+    base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     museum = open_or_begin(run, base)
@@ -105,6 +107,8 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
             if run.optimizer.max_grad_norm:
                 accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
             optimizer.step()
+            if run.network.scale_weight_norms is not None:
+                found |= limit_norms(museum.network, run.network.scale_weight_norms)
             schedule.step()
             optimizer.zero_grad()
             progress.update(found, show=step % _SHOWN_EVERY == 0)

@@ -107,6 +107,11 @@ def check_optimizer(config: OptimizerConfig, network: NetworkConfig) -> None:
             f"network_args: loraplus_lr_ratio cannot go with optimizer_type {config.name}, which takes one learning "
             "rate for all; leave one of them out"
         )
+    if network.scale_weight_norms is not None and callable(getattr(cls, "eval", None)):
+        raise ConfigError(
+            f"scale_weight_norms: cannot go with optimizer_type {config.name}, whose averages it would not reach; "
+            "leave one of them out"
+        )
 
 
 def _estimates_the_step(cls: type[Optimizer]) -> bool:

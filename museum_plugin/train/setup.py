@@ -54,6 +54,8 @@ _NO_PART_OF_THE_RESULT = {
     "log_with",
     "cache_latents",
     "cache_latents_to_disk",
+    "network_weights",
+    "base_weights",
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 

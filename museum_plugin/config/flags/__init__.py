@@ -47,6 +47,8 @@ FRONT_END_KEYS = (
 """Keys that training front ends write into config files and sd-scripts itself does not know."""
 TABLES = ("term_weights", "optimizer_args", "network_args", "lr_scheduler_args")
 """Keys whose table is a value, not a section."""
+LISTS = ("text_encoder_lr", "base_weights", "base_weights_multiplier")
+"""Flags that several words may follow."""
 
 
 def asks_for_nothing(name: str, value: object) -> bool:

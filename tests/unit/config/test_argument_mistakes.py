@@ -49,6 +49,12 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
          "--use_8bit_adam: cannot go with use_lion_optimizer; keep one of them"),
         (["--lr_scheduler", "cosine_with_min_lr", *DATA], "--lr_scheduler: found 'cosine_with_min_lr', which needs "
          "lr_scheduler_min_lr_ratio (0.1 is usual)"),
+        (["--dim_from_weights", *DATA], "--dim_from_weights: needs network_weights, a LoRA file"),
+        (["--dim_from_weights", "--network_weights", "a", "--network_args", "conv_dim=4", *DATA],
+         "--dim_from_weights: cannot go with network_args that change ranks: they are those of network_weights"),
+        (["--base_weights_multiplier", "1", *DATA], "--base_weights_multiplier: found 1 numbers for 0 base_weights"),
+        (["--scale_weight_norms", "-1", *DATA], "--scale_weight_norms: found -1.0, must be greater than 0"),
+        (["--network_dropout", "1", *DATA], "--network_dropout: found 1.0, must be 0 or more and below 1"),
         (["--vae_batch_size", "0", *DATA], "--vae_batch_size: found 0, must be 1 or more"),
         (["--mixed_precision", "fp8", *DATA], "--mixed_precision: found 'fp8', allowed: no, fp16, bf16"),
         (["--log_with", "wandb", *DATA], "--log_with: found 'wandb', which needs --logging_dir"),

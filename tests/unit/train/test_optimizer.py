@@ -195,6 +195,13 @@ def test_lora_plus_cannot_go_with_one_rate_for_all() -> None:
     check_optimizer(config(name="Adafactor"), NetworkConfig())
 
 
+def test_norms_cannot_be_limited_behind_an_average() -> None:
+    pytest.importorskip("schedulefree")
+    check_optimizer(config(), NetworkConfig(scale_weight_norms=1.0))
+    with pytest.raises(ConfigError, match="scale_weight_norms: cannot go with optimizer_type AdamWScheduleFree"):
+        check_optimizer(config(name="AdamWScheduleFree"), NetworkConfig(scale_weight_norms=1.0))
+
+
 def test_numbers_of_a_usual_optimizer_are_left_alone() -> None:
     given = groups(0.1)
     optimizer = build_optimizer(config(), given)
