@@ -133,7 +133,9 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
         bad = not_finite(found)
         if any_process(accelerator, bool(bad)):
             raise not_finite_error(bad, lesson.title, step, pictures)
-        accelerator.backward(torch.stack(list(found.values())).sum() / accumulated)
+        total = torch.stack(list(found.values())).sum() / accumulated
+        if total.requires_grad:  # not where dropout left out every layer
+            accelerator.backward(total)
     return found
 
 

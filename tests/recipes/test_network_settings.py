@@ -35,6 +35,11 @@ def test_dropout_draws_the_same_again_also_with_gradient_checkpointing(outcome: 
     assert difference(outcome(*usual, "--gradient_checkpointing"), outcome(*usual)) < 1e-7
 
 
+def test_a_step_in_which_every_layer_is_left_out_changes_nothing(outcome: Outcome) -> None:
+    trained = outcome("--network_args", "module_dropout=0.999999999")
+    assert all(tensor.abs().max() == 0 for name, tensor in trained.items() if "lora_up" in name)
+
+
 def test_convolutions_are_trained(outcome: Outcome) -> None:
     tensors = outcome("--network_args", "conv_dim=3", "conv_alpha=2")
     conv, plain = "lora_unet_mid_block_resnets_0_conv1", outcome()
