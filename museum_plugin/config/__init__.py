@@ -3,6 +3,8 @@
 schema/          the frozen dataclasses, one file a topic: one RunConfig holds all
 refusal.py       the messages: what was found, what is allowed, the nearest known name
 convert.py       a value as the user wrote it -> a value of the right type
+network_arguments.py  sd-scripts' network_args, typed
+learning.py      what several flags decide together: what is trained, and by which optimizer
 read.py          the text files a user names
 flags/           one table a topic: flag name -> field of the schema, type, help
 arguments.py     the only file that sees argparse: flags and --config_file -> RunConfig

@@ -18,6 +18,7 @@ from museum_plugin.config.flags import (
     BY_NAME,
     FLAGS,
     FRONT_END_KEYS,
+    LISTS,
     NOT_HONOURED,
     SECTIONS,
     TABLES,
@@ -29,6 +30,7 @@ from museum_plugin.config.flags import (
     describe as describe,
 )
 from museum_plugin.config.folder_layout import read_sources
+from museum_plugin.config.learning import optimizer_fields, trained_parts
 from museum_plugin.config.read import existing, read_prompts, read_table
 from museum_plugin.config.refusal import refusal, shown
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
@@ -72,8 +74,8 @@ def _shape(flag: Flag) -> dict[str, Any]:
         return {"action": "append", "metavar": "FILE"}
     if flag.convert is to_bool:
         return {"nargs": "?", "const": True, "metavar": "false"}
-    if flag.name in (*TABLES, "text_encoder_lr"):
-        return {"nargs": "*", "metavar": "VALUE" if flag.name == "text_encoder_lr" else "NAME=VALUE"}
+    if flag.name in (*TABLES, *LISTS):
+        return {"nargs": "*", "metavar": "NAME=VALUE" if flag.name in TABLES else "VALUE"}
     return {"metavar": "|".join(flag.choices) if 0 < len(flag.choices) < 5 else "VALUE"}
 
 
@@ -107,7 +109,11 @@ class _Given:
             self._keep(name, _prompt_list(raw, where), where)
         else:
             value = flag.read(raw, where)
-            self._keep(name, existing(value, folder) if flag.is_input and isinstance(value, Path) else value, where)
+            if flag.is_input and isinstance(value, Path):
+                value = existing(value, folder)
+            elif flag.is_input and isinstance(value, tuple):
+                value = tuple(existing(path, folder) for path in value)
+            self._keep(name, value, where)
 
     def _keep(self, name: str, value: object, where: str) -> None:
         self.values[name], self.where[name] = value, where
@@ -233,22 +239,6 @@ def _with_triggers(styles: tuple[StyleData, ...], given: _Given, origin: Path) -
     return tuple(named)
 
 
-def _trained_parts(given: _Given) -> dict[str, bool]:
-    """What is trained: the U-Net unless told otherwise, the text encoder only with a learning rate of its own."""
-    values, where = given.values, given.where
-    unet_only = bool(values.get("network_train_unet_only"))
-    text_only = bool(values.get("network_train_text_encoder_only"))
-    text_rate = given.section("optimizer").get("text_encoder_learning_rate", 0.0)
-    if unet_only and text_only:
-        place = where["network_train_text_encoder_only"]
-        raise ConfigError(f"{place}: cannot go with network_train_unet_only; keep one of them")
-    if text_only and not text_rate > 0:
-        place = where["network_train_text_encoder_only"]
-        raise ConfigError(f"{place}: needs text_encoder_lr greater than 0")
-    unet_rate = given.section("optimizer").get("unet_learning_rate", 1.0)
-    return {"train_unet": not text_only and unet_rate != 0, "train_text_encoder": not unet_only and text_rate > 0}
-
-
 def _build(given: _Given) -> RunConfig:
     values = given.values
     if values.get("log_with") is not None and values.get("logging_dir") is None:
@@ -257,11 +247,10 @@ def _build(given: _Given) -> RunConfig:
     base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL))
     if "pretrained_model_name_or_path" not in values:
         log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
-    trained = _trained_parts(given)
-    warmup = values.get("lr_warmup_steps", 0)
-    optimizer: dict[str, float] = {"warmup_steps": round(warmup * training.steps) if warmup < 1 else int(warmup)}
-    if not trained["train_text_encoder"] and given.section("optimizer").get("text_encoder_learning_rate", 0.0) > 0:
-        optimizer["text_encoder_learning_rate"] = 0.0
+    rates = given.section("optimizer")
+    trained = trained_parts(values, given.where, rates)
+    trains_text = trained["train_text_encoder"]
+    optimizer = optimizer_fields(values, given.where, rates, training.steps, trains_text=trains_text)
     rank = given.section("network").get("rank", NetworkConfig.rank)
     museum = values.get("museum")
     prompts = values.get("sample_prompts", ())

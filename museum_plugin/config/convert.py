@@ -108,6 +108,24 @@ def to_path(value: object, where: str) -> Path:
     return Path(value)
 
 
+def to_paths(value: object, where: str) -> tuple[Path, ...]:
+    """One path, or a list of them.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    return tuple(to_path(path, where) for path in (value if isinstance(value, (list, tuple)) else [value]))
+
+
+def to_numbers(value: object, where: str) -> tuple[float, ...]:
+    """One finite number, or a list of them.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    return tuple(to_float(number, where) for number in (value if isinstance(value, (list, tuple)) else [value]))
+
+
 def to_resolution(value: object, where: str) -> tuple[int, int]:
     """(width, height) in pixels from 512, "512", "512,768" or [512, 768].
 
@@ -129,18 +147,18 @@ def to_resolution(value: object, where: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def to_rate(value: object, where: str) -> float:
-    """One learning rate; a list (sd-scripts: one for each text encoder) only where all its numbers are equal.
+def to_rates(value: object, where: str) -> float | tuple[float, ...]:
+    """One learning rate, or a list of them (sd-scripts: one for each text encoder); equal ones are one.
 
     Raises:
         ConfigError: anything else.
     """
     if not isinstance(value, (list, tuple)):
         return to_float(value, where)
-    rates = {to_float(rate, where) for rate in value}
-    if len(rates) != 1:
-        raise refusal(where, value, "one number, or a list of equal numbers")
-    return rates.pop()
+    rates = tuple(to_float(rate, where) for rate in value)
+    if not rates:
+        raise refusal(where, value, "one number, or one for each text encoder")
+    return rates[0] if len(set(rates)) == 1 else rates
 
 
 def to_share_or_count(value: object, where: str) -> float:
@@ -181,8 +199,12 @@ def to_count_or_off(value: object, where: str) -> int | None:
     return number or None
 
 
-def _pairs(value: object, where: str, allowed: str) -> dict[str, object]:
-    """The pairs of `["key=value", ...]` or of a table, values as they stand."""
+def to_pairs(value: object, where: str, allowed: str) -> dict[str, object]:
+    """The pairs of `["key=value", ...]` or of a table, values as they stand.
+
+    Raises:
+        ConfigError: anything else.
+    """
     if isinstance(value, dict):
         return dict(value)
     pairs: dict[str, object] = {}
@@ -201,7 +223,7 @@ def to_weights(value: object, where: str) -> dict[str, float]:
         ConfigError: anything else.
     """
     allowed = "name=number pairs or a table of numbers"
-    return {name: to_float(number, f"{where}: {name}") for name, number in _pairs(value, where, allowed).items()}
+    return {name: to_float(number, f"{where}: {name}") for name, number in to_pairs(value, where, allowed).items()}
 
 
 def to_arguments(value: object, where: str) -> dict[str, object]:
@@ -210,7 +232,7 @@ def to_arguments(value: object, where: str) -> dict[str, object]:
     Raises:
         ConfigError: not such pairs, or a value that is no literal (a text needs quotes).
     """
-    pairs = _pairs(value, where, "name=value pairs or a table")
+    pairs = to_pairs(value, where, "name=value pairs or a table")
     parse = _simple if isinstance(value, dict) else _literal
     return {name: parse(item, f"{where}: {name}") for name, item in pairs.items()}
 

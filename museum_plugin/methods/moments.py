@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from museum_plugin.base.denoiser import Denoiser
@@ -14,6 +16,8 @@ from museum_plugin.methods.bank import Anchor, Bank, StateCache
 from museum_plugin.museum.museum import Museum
 
 _BATCH = 8
+_WIDEST = 6000
+"""Numbers in an input: a wider module's second moment would take too much memory, so no moment is kept of it."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class InputMoment:
     """The inputs of one module."""
 
     second_moment: Tensor
-    """(in, in): E[x x^T]."""
+    """(in, in): E[x x^T]; a convolution's x is all its kernel sees, in the order of its flattened weight."""
     energy: float
     """E ||W x||^2 of the frozen module."""
 
@@ -36,7 +40,11 @@ def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int
         per_group: how many anchors of each group are used.
     """
     denoiser = Denoiser(museum.base)
-    targets = {key: module for key, module in museum.network.targets.items() if key.startswith("lora_unet_")}
+    targets = {
+        key: module
+        for key, module in museum.network.targets.items()
+        if key.startswith("lora_unet_") and module.weight[0].numel() <= _WIDEST
+    }
     by_group: dict[int, list[Anchor]] = {}
     for anchor in bank.thinned(per_group):
         by_group.setdefault(anchor.group, []).append(anchor)
@@ -63,8 +71,7 @@ def _recording(targets: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor
     seen: dict[str, tuple[Tensor, int]] = {}
 
     def record(key: str, x: Tensor) -> None:
-        rows = (x.movedim(1, -1) if x.dim() == 4 else x).reshape(-1, x.shape[1] if x.dim() == 4 else x.shape[-1])
-        rows = rows.float()
+        rows = _rows(targets[key], x).float()
         moment, count = seen.get(key, (torch.zeros(rows.shape[1], rows.shape[1], device=rows.device), 0))
         seen[key] = (moment + rows.T @ rows, count + len(rows))
 
@@ -77,6 +84,16 @@ def _recording(targets: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _rows(module: nn.Module, x: Tensor) -> Tensor:
+    """(N, in): everything that a module's flattened weight is multiplied with for an input x."""
+    if not isinstance(module, nn.Conv2d):
+        return x.reshape(-1, x.shape[-1])
+    if module.kernel_size == (1, 1):
+        return x.movedim(1, -1).reshape(-1, x.shape[1])
+    patches = F.unfold(x, module.kernel_size, padding=cast(tuple[int, int], module.padding), stride=module.stride)
+    return patches.movedim(1, -1).reshape(-1, patches.shape[1])
 
 
 def _energy(module: nn.Module, moment: Tensor) -> float:

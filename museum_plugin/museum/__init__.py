@@ -1,6 +1,11 @@
 """The museum: the shared LoRA, the slots and the ledger; in memory and as one file.
 
 lora.py      low-rank layers on the frozen base
+shape.py     which modules get a layer, and how wide it is
+block_weights.py  learning rates that differ from block to block
+dropout.py   what a layer leaves out in a training step
+norms.py     keeping each layer's weight change small
+lora_file.py  other LoRA files: taken as a start, or merged into the base
 slots.py     learned token embeddings, one slot a style
 triggers.py  which words may open a slot
 museum.py    both together: attach, disable, snapshot, take a snapshot's place for a while

@@ -173,13 +173,13 @@ def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Ten
 
 
 def _check_layer(tensors: Mapping[str, Tensor], ledger: Ledger, target: str) -> None:
-    rank = ledger.network.rank
+    rank, expected = ledger.network.shape(target)
     down, up, alpha = (tensors[name] for name in tensor_names(target))
     if down.ndim < 2 or up.ndim < 2 or down.shape[0] != rank or up.shape[1] != rank:
         shapes = f"down {tuple(down.shape)}, up {tuple(up.shape)}"
         raise MuseumFileError(f"{target}: found {shapes}, its ledger says rank {rank}")
-    if alpha.numel() != 1 or alpha.item() != torch.tensor(ledger.network.alpha, dtype=torch.float32).item():
-        raise MuseumFileError(f"{target}: found alpha {alpha.tolist()}, its ledger says {ledger.network.alpha}")
+    if alpha.numel() != 1 or alpha.item() != torch.tensor(expected, dtype=torch.float32).item():
+        raise MuseumFileError(f"{target}: found alpha {alpha.tolist()}, its ledger says {expected}")
 
 
 def _serialised(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> list[bytes | memoryview]:

@@ -77,7 +77,15 @@ class NetworkRecord:
     """scale = alpha / rank."""
     targets: tuple[str, ...]
     """The kohya key of every module that has a LoRA layer."""
+    ranks: dict[str, int] = field(default_factory=dict)
+    """Key -> its rank, where it is not `rank`."""
+    alphas: dict[str, float] = field(default_factory=dict)
+    """Key -> its alpha, where it is not `alpha`."""
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def shape(self, target: str) -> tuple[int, float]:
+        """Rank and alpha of a module's layer."""
+        return self.ranks.get(target, self.rank), self.alphas.get(target, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,8 @@ class Ledger:
         data = _migrated(_parsed(text), migrations)
         known = _checked(data, _LEDGER, "ledger")
         known["base"] = BaseRecord(**_checked(known["base"], _BASE, "ledger: base"))
-        known["network"] = NetworkRecord(**_checked(known["network"], _NETWORK, "ledger: network"))
+        network = {"ranks": {}, "alphas": {}, **known["network"]}
+        known["network"] = NetworkRecord(**_checked(network, _NETWORK, "ledger: network"))
         styles = [_checked(s, _STYLE, f"ledger: styles[{i}]") for i, s in enumerate(known["styles"])]
         try:
             known["styles"] = tuple(StyleRecord(**values) for values in styles)
@@ -213,9 +222,13 @@ _TABLE = _Kind("a table", _is_table, dict)
 _TABLES = _Kind("a list of tables", _list_of(_is_table), list)
 _NUMBERS = _Kind("a table of numbers", lambda table: _is_table(table) and all(map(_is_number, table.values())), dict)
 
+_RANKS = _Kind("a table of whole numbers", lambda table: _is_table(table) and all(map(_is_whole, table.values())), dict)
+
 _LEDGER = {"museum_id": _TEXT, "base": _TABLE, "network": _TABLE, "styles": _TABLES, "format_version": _WHOLE}
 _BASE = dict.fromkeys(("fingerprint", "family", "prediction_type", "name"), _TEXT)
-_NETWORK = {"rank": _WHOLE, "alpha": _NUMBER, "targets": _TEXTS}
+_NETWORK = {"rank": _WHOLE, "alpha": _NUMBER, "targets": _TEXTS, "ranks": _RANKS, "alphas": _NUMBERS}
+_ONLY_IF_ANY = ("ranks", "alphas")
+"""Fields that a file leaves out where they are empty, as files of earlier versions do."""
 _STYLE = {
     **dict.fromkeys(("name", "trigger", "taught_at", "data_fingerprint", "method"), _TEXT),
     **dict.fromkeys(("steps", "pictures"), _WHOLE),
@@ -274,6 +287,7 @@ def _finite(text: str) -> float:
 def _table(record: object) -> dict[str, Any]:
     """A record as a table, its extra fields beside the known ones."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}  # type: ignore[arg-type]
+    values = {name: value for name, value in values.items() if value or name not in _ONLY_IF_ANY}
     return {**values.pop("extra"), **values}
 
 

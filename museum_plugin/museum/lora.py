@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.losses.weight_regularization import LowRank
+from museum_plugin.museum.dropout import Dropout, LayerDropout
 from museum_plugin.museum.keys import kohya_key
+from museum_plugin.museum.shape import LayerShape
 
 _TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
 class LoRALayer(nn.Module):
-    """delta(x) = scale * up(down(x)) for one Linear or 1x1 convolution; up starts at zero, so delta does too.
+    """delta(x) = scale * up(down(x)) for one Linear or convolution; up starts at zero, so delta does too.
 
-    Source: LoRA (arXiv:2106.09685), initialised as in sd-scripts.
+    On a convolution, `down` has its kernel, stride and padding, and `up` is 1x1. Source: LoRA (arXiv:2106.09685) and
+    LoCon, initialised as in sd-scripts.
     """
 
     def __init__(self, module: nn.Module, rank: int, alpha: float, rng: torch.Generator) -> None:
         super().__init__()
         self.kernel = tuple(module.weight.shape[2:])
-        """() for a Linear, (1, 1) for a convolution."""
-        out_features, in_features = module.weight.shape[:2]
+        """() for a Linear, (1, 1) or (3, 3) for a convolution."""
+        self._moves = {"stride": module.stride, "padding": module.padding} if self.kernel else {}
+        out_features, in_features = module.weight.shape[0], module.weight[0].numel()
         bound = 1 / math.sqrt(in_features)  # kaiming_uniform with a = sqrt(5)
         self.down = nn.Parameter(torch.empty(rank, in_features).uniform_(-bound, bound, generator=rng))
+        """(rank, in), a convolution's kernel flattened into `in`."""
         self.up = nn.Parameter(torch.zeros(out_features, rank))
         self.alpha = alpha
 
@@ -40,37 +48,72 @@ class LoRALayer(nn.Module):
         """alpha / rank."""
         return self.alpha / self.down.shape[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The change this layer adds to its module's output for input x."""
+    def forward(self, x: Tensor, dropout: LayerDropout | None = None) -> Tensor:
+        """The change this layer adds to its module's output for input x.
+
+        Args:
+            dropout: what is left out between down and up in this step; None leaves nothing out.
+        """
         down, up = self.down.to(x.dtype), self.up.to(x.dtype) * self.scale
         if not self.kernel:
-            return F.linear(F.linear(x, down), up)
-        return F.conv2d(F.conv2d(x, down.view(*down.shape, 1, 1)), up.view(*up.shape, 1, 1))
+            inner = F.linear(x, down)
+            return F.linear(inner if dropout is None else dropout(inner), up)
+        inner = F.conv2d(x, down.view(len(down), -1, *self.kernel), **self._moves)
+        return F.conv2d(inner if dropout is None else dropout(inner), up.view(*up.shape, 1, 1))
 
     def low_rank(self) -> LowRank:
-        """The weight change as factors."""
+        """The weight change as factors; that of a convolution with its kernel flattened."""
         return LowRank(up=self.up, down=self.down, scale=self.scale)
 
 
 class LoRANetwork(nn.Module):
     """The LoRA of a whole base model: one layer for each targeted module, by kohya key."""
 
-    def __init__(self, base: BaseModel, *, rank: int, alpha: float, seed: int, with_text_encoder: bool) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        *,
+        rank: int,
+        alpha: float,
+        seed: int,
+        with_text_encoder: bool,
+        shapes: Mapping[str, LayerShape] | None = None,
+    ) -> None:
         """Make a LoRA that changes nothing yet.
 
         Args:
+            rank: of every layer, unless `shapes` says otherwise; so is alpha.
             seed: decides the start of every `down`, each by its own key.
             with_text_encoder: also put layers on the text encoders.
+            shapes: exactly the layers to make, by kohya key; keys that the base does not have are passed over.
         """
         super().__init__()
         self.rank, self.alpha = rank, alpha
-        self.targets = dict(target_modules(base, with_text_encoder=with_text_encoder))
+        found = dict(target_modules(base, with_text_encoder=with_text_encoder, with_convolutions=shapes is not None))
+        if shapes is None:
+            shapes = dict.fromkeys(found, LayerShape(rank, alpha))
+        self.targets = {key: module for key, module in found.items() if key in shapes}
         self.layers: dict[str, LoRALayer] = {}
         for key, module in self.targets.items():
-            layer = LoRALayer(module, rank, alpha, _rng_for(seed, key)).to(module.weight.device)
+            layer = LoRALayer(module, *shapes[key], _rng_for(seed, key)).to(module.weight.device)
             self.add_module(key, layer)
             self.layers[key] = layer
         self.enabled = True
+        self.dropout = Dropout()
+        self._dropping: int | None = None
+
+    @contextmanager
+    def dropping(self, number: int) -> Iterator[None]:
+        """While inside, `dropout` is at work; outside, as in teachers and verdicts, nothing is ever left out.
+
+        What is left out depends on the number and each layer's key alone, so that a second forward pass of gradient
+        checkpointing leaves out the same.
+        """
+        self._dropping = number if self.dropout.is_on else None
+        try:
+            yield
+        finally:
+            self._dropping = None
 
     @contextmanager
     def attached(self) -> Iterator[int]:
@@ -90,7 +133,12 @@ class LoRANetwork(nn.Module):
         layer = self.layers[key]
 
         def add_delta(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            return output + layer(inputs[0]) if self.enabled else None
+            if not self.enabled:
+                return None
+            if self._dropping is None:
+                return output + layer(inputs[0])
+            dropout = LayerDropout(self.dropout, f"{self._dropping}/{key}")
+            return None if dropout.skips_module else output + layer(inputs[0], dropout)
 
         return add_delta
 
@@ -98,8 +146,10 @@ class LoRANetwork(nn.Module):
         """The LoRA under kohya's tensor names; the same storage as the parameters."""
         named = {}
         for key, layer in self.layers.items():
-            for part, value in (("lora_down", layer.down), ("lora_up", layer.up)):
-                named[f"{key}.{part}.weight"] = value.detach().view(*value.shape, *layer.kernel)
+            down, up = layer.down.detach(), layer.up.detach()
+            if layer.kernel:
+                down, up = down.view(len(down), -1, *layer.kernel), up.view(*up.shape, 1, 1)
+            named[f"{key}.lora_down.weight"], named[f"{key}.lora_up.weight"] = down, up
             named[f"{key}.alpha"] = torch.tensor(float(layer.alpha))
         return named
 
@@ -111,15 +161,21 @@ class LoRANetwork(nn.Module):
             layer.up.copy_(tensors[f"{key}.lora_up.weight"].view_as(layer.up))
 
 
-def target_modules(base: BaseModel, *, with_text_encoder: bool) -> Iterator[tuple[str, nn.Module]]:
+def target_modules(
+    base: BaseModel, *, with_text_encoder: bool, with_convolutions: bool = False
+) -> Iterator[tuple[str, nn.Module]]:
     """kohya key and module of everything a LoRA goes on, as in sd-scripts.
 
-    U-Net: every Linear and 1x1 convolution inside a Transformer2DModel. Text encoders: those of attention and MLP.
+    U-Net: every Linear and 1x1 convolution inside a Transformer2DModel; with convolutions, also every Linear and
+    convolution of its ResNet blocks and samplers. Text encoders: those of attention and MLP.
     """
+    blocks = (Transformer2DModel, *((ResnetBlock2D, Downsample2D, Upsample2D) if with_convolutions else ()))
     for block_path, block in base.unet.named_modules():
-        if isinstance(block, Transformer2DModel):
+        if isinstance(block, blocks):
             for path, module in block.named_modules():
-                if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+                if isinstance(module, nn.Linear) or (
+                    isinstance(module, nn.Conv2d) and (module.kernel_size == (1, 1) or with_convolutions)
+                ):
                     yield kohya_key("unet", f"{block_path}.{path}"), module
     if with_text_encoder:
         for part, encoder in zip(base.family.text_parts, base.text_encoders, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,25 @@ from museum_plugin.museum.file import MuseumContent, read_museum
 from museum_plugin.museum.ledger import BaseRecord, Ledger, NetworkRecord
 from museum_plugin.museum.lora import LoRANetwork
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.shape import LayerShape
 from museum_plugin.museum.slots import Slot, Slots
 
 
-def new_museum(base: BaseModel, *, rank: int, alpha: float, seed: int, with_text_encoder: bool) -> Museum:
-    """An empty museum: it changes nothing yet."""
-    network = LoRANetwork(base, rank=rank, alpha=alpha, seed=seed, with_text_encoder=with_text_encoder)
+def new_museum(
+    base: BaseModel,
+    *,
+    rank: int,
+    alpha: float,
+    seed: int,
+    with_text_encoder: bool,
+    shapes: Mapping[str, LayerShape] | None = None,
+) -> Museum:
+    """An empty museum: it changes nothing yet.
+
+    Args:
+        shapes: exactly the layers to make; without it every module of the transformers has rank and alpha.
+    """
+    network = LoRANetwork(base, rank=rank, alpha=alpha, seed=seed, with_text_encoder=with_text_encoder, shapes=shapes)
     ledger = Ledger(
         museum_id=uuid.uuid4().hex,
         base=BaseRecord(
@@ -26,10 +40,21 @@ def new_museum(base: BaseModel, *, rank: int, alpha: float, seed: int, with_text
             prediction_type=base.prediction_type,
             name=base.name,
         ),
-        network=NetworkRecord(rank=rank, alpha=alpha, targets=tuple(sorted(network.layers))),
+        network=_network_record(network),
         styles=(),
     )
     return Museum(base, network, Slots(base), ledger)
+
+
+def _network_record(network: LoRANetwork) -> NetworkRecord:
+    shapes = {key: (layer.down.shape[0], layer.alpha) for key, layer in network.layers.items()}
+    return NetworkRecord(
+        rank=network.rank,
+        alpha=network.alpha,
+        targets=tuple(sorted(shapes)),
+        ranks={key: rank for key, (rank, _) in sorted(shapes.items()) if rank != network.rank},
+        alphas={key: alpha for key, (_, alpha) in sorted(shapes.items()) if alpha != network.alpha},
+    )
 
 
 def open_museum(path: Path, base: BaseModel) -> Museum:
@@ -52,6 +77,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
         alpha=ledger.network.alpha,
         seed=0,
         with_text_encoder=any(key.startswith(text_keys) for key in ledger.network.targets),
+        shapes={key: LayerShape(*ledger.network.shape(key)) for key in ledger.network.targets},
     )
     if sorted(network.layers) != sorted(ledger.network.targets):
         raise MuseumFileError(f"{path}: its LoRA has other target modules than this version puts on {base.name!r}")
@@ -81,9 +107,19 @@ def _check_shapes(path: Path, network: LoRANetwork, content: MuseumContent) -> N
             )
 
 
-def check_network(museum: Museum, path: Path, *, rank: int, alpha: float, with_text_encoder: bool) -> None:
+def check_network(
+    museum: Museum,
+    path: Path,
+    *,
+    rank: int,
+    alpha: float,
+    with_text_encoder: bool,
+    shapes: Mapping[str, LayerShape] | None = None,
+) -> None:
     """Refuse to go on with a museum under another shape.
 
+    Args:
+        shapes: the layers that the run asks for; None asks for nothing beyond the others.
     Raises:
         MuseumFileError: rank, alpha or targets differ; says how to go on.
     """
@@ -96,6 +132,37 @@ def check_network(museum: Museum, path: Path, *, rank: int, alpha: float, with_t
     if has_text != with_text_encoder:
         state = "trains" if has_text else "does not train"
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
+    difference = _first_difference(network, shapes) if shapes is not None else None
+    if difference is not None:
+        raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(museum)}")
+
+
+def _first_difference(network: NetworkRecord, shapes: Mapping[str, LayerShape]) -> str | None:
+    """Where the layers asked for are not those of a museum, in words."""
+    has = set(network.targets)
+    more, fewer = sorted(set(shapes) - has), sorted(has - set(shapes))
+    if fewer:
+        return f"this museum has {len(fewer)} layers that this run does not ask for, such as {fewer[0]}"
+    if more:
+        return f"this run asks for {len(more)} layers that this museum does not have, such as {more[0]}"
+    for key in network.targets:
+        rank, alpha = network.shape(key)
+        if (rank, alpha) != shapes[key]:
+            asked = shapes[key]
+            return f"{key} has rank {rank}, alpha {alpha:g}, not rank {asked.rank}, alpha {asked.alpha:g}"
+    return None
+
+
+def _way_to_agree(museum: Museum) -> str:
+    styles = museum.ledger.styles
+    told = styles[0].settings.get("network_args") if styles else None
+    if not told:
+        return "give no network_args that change its layers"
+    return "give the network_args it was begun with: " + " ".join(f"{name}={_text(v)}" for name, v in told.items())
+
+
+def _text(value: object) -> str:
+    return ",".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value)
 
 
 def content_of(museum: Museum) -> MuseumContent:

@@ -6,7 +6,9 @@ setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
 noising.py     which noise a step adds, at which t
 objective.py   the denoising loss that a run asks for
-optimizer.py   optimisers and learning-rate schedules by sd-scripts' names
+optimizer.py   optimisers by sd-scripts' names
+schedule.py    learning-rate schedules by sd-scripts' names
+parameter_groups.py  which parameters learn at which rate
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file
 preview.py     pictures drawn while a style is being learned

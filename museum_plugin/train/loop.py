@@ -16,9 +16,11 @@ from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.data.dataset import Batch, StyleDataset
 from museum_plugin.errors import Interrupted
+from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.checkpoint import restore, save_checkpoint
 from museum_plugin.train.finish import Finished, finish_style, save_between
 from museum_plugin.train.log import Progress, StopRequest
+from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
@@ -27,6 +29,7 @@ from museum_plugin.train.start import (
     make_accelerator,
     open_or_begin,
     styles_to_teach,
+    with_base_weights,
     with_noise_schedule,
 )
 from museum_plugin.train.step import (
@@ -36,6 +39,7 @@ from museum_plugin.train.step import (
     loss_terms,
     not_finite,
     not_finite_error,
+    number_for,
     rng_for,
     student_pass,
 )
@@ -55,7 +59,7 @@ def train(run: RunConfig) -> list[Finished]:
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)
-    base = with_noise_schedule(load_base(run.base.path), run.loss)
+    base = with_base_weights(with_noise_schedule(load_base(run.base.path), run.loss), run.network)
     base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
@@ -110,11 +114,14 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
             if run.optimizer.max_grad_norm:
                 accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
             optimizer.step()
+            if run.network.scale_weight_norms is not None:
+                found |= limit_norms(museum.network, run.network.scale_weight_norms)
             schedule.step()
             optimizer.zero_grad()
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
             _save(room, lesson, step, stop)
+    take_average(optimizer)
     return (time.perf_counter() - begun) / max(1, run.training.steps - start)
 
 
@@ -125,14 +132,17 @@ def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[st
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
     batch, pictures = _style_batch(room, lesson, step, step * accumulated * processes + part)
-    replay = _replay_inputs(room, lesson, rng, len(pictures))
-    with accelerator.autocast():
-        done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
-        found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-    bad = not_finite(found)
-    if any_process(accelerator, bool(bad)):
-        raise not_finite_error(bad, lesson.title, step, pictures)
-    accelerator.backward(torch.stack(list(found.values())).sum() / accumulated)
+    with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
+        replay = _replay_inputs(room, lesson, rng, len(pictures))
+        with accelerator.autocast():
+            done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
+            found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
+        bad = not_finite(found)
+        if any_process(accelerator, bool(bad)):
+            raise not_finite_error(bad, lesson.title, step, pictures)
+        total = torch.stack(list(found.values())).sum() / accumulated
+        if total.requires_grad:  # not where dropout left out every layer
+            accelerator.backward(total)
     return found
 
 
@@ -142,7 +152,8 @@ def _report(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> N
         rate = lesson.training.schedule.get_last_lr()[0]
         room.accelerator.log({**losses, f"{lesson.title}/learning_rate": rate}, step=step)
     if _is_due(room.run.preview.every_n_steps, step):
-        write_previews(room, lesson, step + 1)
+        with averaged(lesson.training.optimizer):
+            write_previews(room, lesson, step + 1)
 
 
 def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None:
@@ -156,7 +167,8 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
     if room.accelerator.is_main_process and (last or due or asked):
         save_checkpoint(checkpoint_path(room), lesson.training, lesson.name, step + 1, lesson.identity)
         if due and not last:
-            save_between(room, lesson, step + 1)
+            with averaged(lesson.training.optimizer):
+                save_between(room, lesson, step + 1)
     if asked and not last:
         raise Interrupted(
             f"stopped after step {step + 1} of {steps} of {lesson.title}; everything is saved in "

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.nn import Parameter
 from tqdm import tqdm
 
 from museum_plugin.base.denoiser import Denoiser
@@ -32,7 +31,9 @@ from museum_plugin.methods.moments import input_moments
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.checkpoint import DIGESTS, Training, read_checkpoint
-from museum_plugin.train.optimizer import build_optimizer, build_schedule
+from museum_plugin.train.optimizer import build_optimizer
+from museum_plugin.train.parameter_groups import parameter_groups
+from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
 
 _REMEMBERED_CAPTIONS = 24
@@ -55,6 +56,8 @@ _NO_PART_OF_THE_RESULT = {
     "log_with",
     "cache_latents",
     "cache_latents_to_disk",
+    "network_weights",
+    "base_weights",
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 
@@ -128,7 +131,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     start = StyleStart(museum, previous, bank, moments, _style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
-    optimizer = build_optimizer(run.optimizer, _parameter_groups(run, museum, style.name))
+    optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
     schedule = build_schedule(run.optimizer, optimizer, run.training.steps)
     scaler = room.accelerator.scaler  # of fp16
     if scaler is not None:
@@ -229,19 +232,6 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
         bank = fill_bank(museum, bank_plan, bar.update)
     return bank if bank.anchors else None
-
-
-def _parameter_groups(run: RunConfig, museum: Museum, style: str | None) -> list[dict[str, Any]]:
-    unet: list[Parameter] = []
-    text: list[Parameter] = []
-    for key, layer in museum.network.layers.items():
-        (unet if key.startswith("lora_unet_") else text).extend(layer.parameters())
-    config = run.optimizer
-    return [
-        {"params": unet, "lr": config.unet_learning_rate if run.network.train_unet else 0.0},
-        {"params": text, "lr": config.text_encoder_learning_rate},
-        {"params": museum.open_parameters(style), "lr": run.slot.learning_rate},
-    ]
 
 
 def _identity(settings: dict[str, Any], dataset: StyleDataset, museum: Museum) -> dict[str, Any]:

@@ -13,14 +13,19 @@ from accelerate import Accelerator
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
-from museum_plugin.config.schema import LossConfig, RunConfig, StyleData
+from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.methods import build_terms
+from museum_plugin.museum.dropout import Dropout
+from museum_plugin.museum.lora import target_modules
+from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, read_lora, start_from
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.museum.triggers import choose_words
-from museum_plugin.train.optimizer import check_schedule, optimizer_class
+from museum_plugin.train.optimizer import check_optimizer
+from museum_plugin.train.schedule import check_schedule
 
 log = logging.getLogger("museum")
 
@@ -33,8 +38,12 @@ def check_run(run: RunConfig) -> None:
         OutputError: a result could not be written.
     """
     build_terms(run.method.name, run.method.weights)
-    optimizer_class(run.optimizer.name)
+    check_optimizer(run.optimizer, run.network)
     check_schedule(run.optimizer)
+    for path in run.network.base_weights:
+        read_lora(path, "base_weights")
+    if run.network.weights is not None and (run.output.museum is None or not run.output.museum.exists()):
+        read_lora(run.network.weights, "network_weights")
     if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
@@ -107,17 +116,59 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base.name} has {layers}")
     network, path = run.network, run.output.museum
     if path is None or not path.exists():
-        return new_museum(
-            base,
-            rank=network.rank,
-            alpha=network.alpha,
-            seed=run.training.seed,
-            with_text_encoder=network.train_text_encoder,
-        )
-    museum = open_museum(path, base)
-    _warn_of_another_schedule(museum, run.loss)
-    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder)
+        museum = _begun(run, base)
+    else:
+        museum = open_museum(path, base)
+        _warn_of_another_schedule(museum, run.loss)
+        _check_network(museum, path, network)
+        if network.weights is not None:
+            log.info("network_weights: not read, because %s goes on from its own numbers", path)
+    given = network.arguments
+    museum.network.dropout = Dropout(network.dropout, given.rank_dropout, given.module_dropout)
     return museum
+
+
+def with_base_weights(base: BaseModel, network: NetworkConfig) -> BaseModel:
+    """The base with its `base_weights` merged in; without any, as it is.
+
+    Raises:
+        ConfigError: a file does not fit.
+    """
+    given = network.base_weights_multiplier
+    multipliers = (*given, *(1.0,) * (len(network.base_weights) - len(given)))
+    for path, multiplier in zip(network.base_weights, multipliers, strict=True):
+        base = merge_into_base(base, path, multiplier)
+    return base
+
+
+def _begun(run: RunConfig, base: BaseModel) -> Museum:
+    network, text = run.network, run.network.train_text_encoder
+    usual, shapes, factors = LayerShape(network.rank, network.alpha), _asked_shapes(network, base), {}
+    if network.weights is not None:
+        factors = read_lora(network.weights, "network_weights")
+    if network.weights is not None and network.dim_from_weights:
+        shapes = file_shapes(factors, base, network.weights, with_text_encoder=text)
+        usual = commonest(shapes.values())
+    museum = new_museum(
+        base, rank=usual.rank, alpha=usual.alpha, seed=run.training.seed, with_text_encoder=text, shapes=shapes
+    )
+    if network.weights is not None:
+        start_from(museum.network, factors, network.weights)
+    return museum
+
+
+def _check_network(museum: Museum, path: Path, network: NetworkConfig) -> None:
+    text, recorded = network.train_text_encoder, museum.ledger.network
+    if network.dim_from_weights:  # as long as the museum is there, it says itself what its shape is
+        check_network(museum, path, rank=recorded.rank, alpha=recorded.alpha, with_text_encoder=text)
+        return
+    shapes = _asked_shapes(network, museum.base)
+    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=text, shapes=shapes)
+
+
+def _asked_shapes(network: NetworkConfig, base: BaseModel) -> dict[str, LayerShape]:
+    convolutions, text = network.arguments.with_convolutions, network.train_text_encoder
+    return layer_shapes(dict(target_modules(base, with_text_encoder=text, with_convolutions=convolutions)), network)
 
 
 def _warn_of_another_schedule(museum: Museum, loss: LossConfig) -> None:

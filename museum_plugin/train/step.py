@@ -32,10 +32,15 @@ class Rng:
     python: Random
 
 
-def rng_for(seed: int, style: str, step: int, part: int = 0) -> Rng:
-    """Random numbers of a step of a style; `part` tells micro-steps and processes apart."""
+def number_for(seed: int, style: str, step: int, part: int = 0) -> int:
+    """What all random numbers of a step follow from; `part` tells micro-steps and processes apart."""
     digest = hashlib.sha256(f"{seed}/{style}/{step}/{part}".encode()).digest()
-    number = int.from_bytes(digest[:7], "big")
+    return int.from_bytes(digest[:7], "big")
+
+
+def rng_for(seed: int, style: str, step: int, part: int = 0) -> Rng:
+    """Random numbers of a step of a style."""
+    number = number_for(seed, style, step, part)
     return Rng(torch.Generator().manual_seed(number), Random(number))
 
 

@@ -146,6 +146,6 @@ def test_a_style_that_exists_with_other_pictures(refused: Refusal, school: Schoo
 
 def test_a_wrong_run_loads_no_model(teach: Teach, school: School) -> None:
     """The mistake is found although the base model is not even there."""
-    done = teach(school.command("--lr_scheduler=inverse_sqrt", "--pretrained_model_name_or_path=nowhere"))
+    done = teach(school.command("--lr_scheduler=reduce_lr_on_plateau", "--pretrained_model_name_or_path=nowhere"))
     assert (done.code, len(done.errors)) == (2, 1)
-    assert "inverse_sqrt" in done.errors[0]
+    assert "reduce_lr_on_plateau" in done.errors[0]

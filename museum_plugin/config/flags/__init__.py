@@ -14,7 +14,7 @@ from museum_plugin.config.flags import base, data, loss, museum, network, optimi
 from museum_plugin.config.flags.flag import SECTIONS as SECTIONS
 from museum_plugin.config.flags.flag import Flag as Flag
 from museum_plugin.config.refusal import did_you_mean
-from museum_plugin.config.schema import RunConfig
+from museum_plugin.config.schema import NetworkArguments, RunConfig
 from museum_plugin.errors import ConfigError
 
 FLAGS: tuple[Flag, ...] = (
@@ -45,8 +45,10 @@ FRONT_END_KEYS = (
     "network_train_text_encoder",
 )
 """Keys that training front ends write into config files and sd-scripts itself does not know."""
-TABLES = ("term_weights", "optimizer_args")
+TABLES = ("term_weights", "optimizer_args", "network_args", "lr_scheduler_args")
 """Keys whose table is a value, not a section."""
+LISTS = ("text_encoder_lr", "base_weights", "base_weights_multiplier")
+"""Flags that several words may follow."""
 
 
 def asks_for_nothing(name: str, value: object) -> bool:
@@ -93,6 +95,8 @@ def _plain(value: Any, flag: Flag) -> object:
         return ",".join(str(side) for side in value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, NetworkArguments):
+        value = value.given()
     if isinstance(value, dict):
         return {name: _plain(item, flag) for name, item in value.items()}
     return [_plain(item, flag) for item in value] if isinstance(value, (list, tuple)) else value

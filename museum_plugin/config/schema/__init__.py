@@ -8,6 +8,7 @@ from museum_plugin.config.schema.data import RESERVED_STYLE_NAMES, DatasetConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
+from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.config.schema.optimizer import OptimizerConfig
 from museum_plugin.config.schema.output import OutputConfig, PreviewConfig
 from museum_plugin.config.schema.require import require
@@ -21,6 +22,7 @@ __all__ = [
     "DatasetConfig",
     "LossConfig",
     "MethodConfig",
+    "NetworkArguments",
     "NetworkConfig",
     "OptimizerConfig",
     "OutputConfig",

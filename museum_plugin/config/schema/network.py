@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.config.schema.require import require
 
 
@@ -16,10 +18,42 @@ class NetworkConfig:
     """scale = alpha / rank."""
     train_unet: bool = True
     train_text_encoder: bool = False
+    dropout: float = 0.0
+    """Share of the numbers between down and up that are left out in training, 0..1."""
+    arguments: NetworkArguments = field(default_factory=NetworkArguments)
+    weights: Path | None = None
+    """A LoRA file that a new museum, or a plain LoRA, starts from."""
+    dim_from_weights: bool = False
+    """Ranks, alphas and modules are those of `weights`."""
+    base_weights: tuple[Path, ...] = ()
+    """LoRA files that are added to the base before anything is learned; never part of what is saved."""
+    base_weights_multiplier: tuple[float, ...] = ()
+    """One for each of `base_weights`; 1 where there is none."""
+    scale_weight_norms: float | None = None
+    """After every step, layers whose weight change has a larger norm are scaled down to it."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, f"network_dim: found {self.rank}, must be 1 or more")
         require(self.alpha > 0, f"network_alpha: found {self.alpha}, must be greater than 0")
+        require(0 <= self.dropout < 1, f"network_dropout: found {self.dropout}, must be 0 or more and below 1")
+        given = self.arguments
+        require(
+            self.weights is not None or not self.dim_from_weights,
+            "dim_from_weights: needs network_weights, a LoRA file",
+        )
+        require(
+            not self.dim_from_weights or not (given.with_convolutions or given.by_block),
+            "dim_from_weights: cannot go with network_args that change ranks: they are those of network_weights",
+        )
+        require(
+            len(self.base_weights_multiplier) <= len(self.base_weights),
+            f"base_weights_multiplier: found {len(self.base_weights_multiplier)} numbers for {len(self.base_weights)} "
+            "base_weights",
+        )
+        require(
+            self.scale_weight_norms is None or self.scale_weight_norms > 0,
+            f"scale_weight_norms: found {self.scale_weight_norms}, must be greater than 0",
+        )
         require(self.train_unet or self.train_text_encoder, "nothing to train: both U-Net and text encoder are off")
 
 

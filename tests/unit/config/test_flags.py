@@ -50,8 +50,6 @@ def test_every_flag_has_a_help_line() -> None:
         ("zero_stage", 2, True),
         ("zero_stage", "2", True),
         ("zero_stage", 0, False),
-        ("network_args", [], True),
-        ("network_args", ["conv_dim=4"], False),
         ("save_model_as", "safetensors", True),
     ],
 )

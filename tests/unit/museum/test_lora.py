@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel, load_base
-from museum_plugin.museum.lora import LoRALayer, LoRANetwork
+from museum_plugin.config.schema import NetworkArguments, NetworkConfig
+from museum_plugin.museum.lora import LoRALayer, LoRANetwork, target_modules
+from museum_plugin.museum.shape import LayerShape, layer_shapes
 from tests.tiny_museums import hooks, prediction, shake
 
 
@@ -33,6 +35,21 @@ def test_a_layer_adds_scale_times_up_times_down(module: nn.Module) -> None:
     expected = torch.einsum("oi,bi...->bo...", weight, x.double())
     torch.testing.assert_close(layer(x).double(), expected, atol=1e-5, rtol=1e-5)
     assert layer(x.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (2, 0)])
+def test_a_layer_on_a_convolution_equals_a_change_of_its_weight(stride: int, padding: int) -> None:
+    module = nn.Conv2d(4, 5, 3, stride=stride, padding=padding).double()
+    layer = LoRALayer(module, rank=2, alpha=1.0, rng=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        layer.up.normal_(generator=torch.Generator().manual_seed(2))
+    x = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    change = layer.low_rank()
+    expected = module(x) + layer(x)
+    with torch.no_grad():
+        module.weight += (change.scale * change.up @ change.down).view_as(module.weight)
+    torch.testing.assert_close(module(x), expected)
+    assert layer.down.abs().max() <= (4 * 9) ** -0.5
 
 
 def test_every_target_of_sd_scripts_gets_a_layer(base: BaseModel) -> None:
@@ -100,6 +117,33 @@ def test_tensors_have_kohyas_names_and_shapes_and_come_back(base: BaseModel) -> 
     other.load_tensors(tensors)
     found = other.tensors()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_tensors_of_convolutions_have_kohyas_names_and_shapes(base: BaseModel) -> None:
+    modules = dict(target_modules(base, with_text_encoder=False, with_convolutions=True))
+    shapes = layer_shapes(modules, NetworkConfig(rank=3, alpha=1.5, arguments=NetworkArguments(conv_dim=2)))
+    network = network_of(base, rank=3, alpha=1.5, shapes=shapes)
+    tensors = network.tensors()
+    conv, time = "lora_unet_down_blocks_0_resnets_0_conv1", "lora_unet_down_blocks_0_resnets_0_time_emb_proj"
+    assert tensors[f"{conv}.lora_down.weight"].shape == (2, 8, 3, 3)
+    assert tensors[f"{conv}.lora_up.weight"].shape == (8, 2, 1, 1)
+    assert tensors[f"{conv}.alpha"].item() == 1.0
+    assert tensors[f"{time}.lora_down.weight"].shape == (3, 32)
+    shake(network, torch.Generator().manual_seed(0))
+    other = network_of(base, rank=3, alpha=1.5, shapes=shapes, seed=4)
+    other.load_tensors({name: tensor.clone() for name, tensor in network.tensors().items()})
+    with network.attached():
+        expected = prediction(base)
+    with other.attached():
+        assert torch.equal(prediction(base), expected)
+    plain = network_of(base, rank=3, alpha=1.5)
+    assert all(torch.equal(layer.down, other_start) for layer, other_start in _starts(plain, base, shapes))
+
+
+def _starts(plain: LoRANetwork, base: BaseModel, shapes: dict[str, LayerShape]) -> list[tuple[LoRALayer, Tensor]]:
+    """Layers of the transformers start alike, with convolutions or without."""
+    wide = network_of(base, rank=3, alpha=1.5, shapes=shapes)
+    return [(layer, wide.layers[key].down) for key, layer in plain.layers.items()]
 
 
 def test_gradients_reach_every_layer_and_never_the_base(base: BaseModel) -> None:

@@ -1,0 +1,71 @@
+"""What is trained and by which optimizer, where several flags decide together. Works on values and where they stood."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from museum_plugin.errors import ConfigError
+
+log = logging.getLogger("museum")
+
+SHORT_NAMES = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
+"""sd-scripts' older flags -> the optimizer they ask for."""
+
+
+def trained_parts(values: Mapping[str, Any], where: Mapping[str, str], rates: Mapping[str, Any]) -> dict[str, bool]:
+    """What is trained: the U-Net unless told otherwise, the text encoder only with a learning rate of its own.
+
+    Args:
+        rates: the given fields of the optimizer.
+    Raises:
+        ConfigError: flags that exclude each other.
+    """
+    unet_only = bool(values.get("network_train_unet_only"))
+    text_only = bool(values.get("network_train_text_encoder_only"))
+    text_rate = _highest(rates.get("text_encoder_learning_rate", 0.0))
+    if unet_only and text_only:
+        place = where["network_train_text_encoder_only"]
+        raise ConfigError(f"{place}: cannot go with network_train_unet_only; keep one of them")
+    if text_only and not text_rate > 0:
+        place = where["network_train_text_encoder_only"]
+        raise ConfigError(f"{place}: needs text_encoder_lr greater than 0")
+    unet_rate = rates.get("unet_learning_rate", 1.0)
+    return {"train_unet": not text_only and unet_rate != 0, "train_text_encoder": not unet_only and text_rate > 0}
+
+
+def optimizer_fields(
+    values: Mapping[str, Any], where: Mapping[str, str], rates: Mapping[str, Any], steps: int, *, trains_text: bool
+) -> dict[str, Any]:
+    """Fields of the OptimizerConfig that follow from more than their own flag.
+
+    Args:
+        rates: the given fields of the optimizer.
+        steps: max_train_steps, of which shares are taken.
+    Raises:
+        ConfigError: flags that exclude each other.
+    """
+    fields: dict[str, Any] = {
+        field: _steps(values.get(flag, 0), steps)
+        for field, flag in (("warmup_steps", "lr_warmup_steps"), ("decay_steps", "lr_decay_steps"))
+    }
+    if not trains_text and _highest(rates.get("text_encoder_learning_rate", 0.0)) > 0:
+        fields["text_encoder_learning_rate"] = 0.0
+    asked = [flag for flag in SHORT_NAMES if values.get(flag)]
+    if len(asked) > 1 or (asked and "optimizer_type" in values):
+        other = asked[1] if len(asked) > 1 else "optimizer_type"
+        raise ConfigError(f"{where[asked[0]]}: cannot go with {other}; keep one of them")
+    if asked:
+        fields["name"] = SHORT_NAMES[asked[0]]
+    if values.get("fused_backward_pass"):
+        log.info("fused_backward_pass: nothing to gain, since a LoRA's gradients are small; the usual pass is made")
+    return fields
+
+
+def _highest(rate: float | tuple[float, ...]) -> float:
+    return max(rate) if isinstance(rate, tuple) else rate
+
+
+def _steps(count: float, steps: int) -> int:
+    return round(count * steps) if count < 1 else int(count)

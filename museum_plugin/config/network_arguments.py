@@ -1,0 +1,73 @@
+"""Reading `network_args`: sd-scripts' key=value pairs, or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from museum_plugin.config.convert import to_float, to_int, to_pairs, to_text
+from museum_plugin.config.refusal import did_you_mean, refusal
+from museum_plugin.config.schema.network_arguments import NetworkArguments
+from museum_plugin.errors import ConfigError
+
+Convert = Callable[[object, str], object]
+
+
+def _optional(convert: Convert) -> Convert:
+    """0 counts as not given: front ends write `conv_dim=0`."""
+    return lambda value, where: convert(value, where) or None
+
+
+def _many(convert: Convert) -> Convert:
+    def read(value: object, where: str) -> tuple[object, ...]:
+        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        # sd-scripts: nothing between two commas is 0
+        return tuple(convert("0" if isinstance(part, str) and not part.strip() else part, where) for part in parts)
+
+    return read
+
+
+def _weights(value: object, where: str) -> object:
+    """Numbers, or the name of a preset."""
+    if isinstance(value, str) and "," not in value:
+        try:
+            return (to_float(value, where),)
+        except ConfigError:
+            return to_text(value, where).strip().lower()
+    return _many(to_float)(value, where)
+
+
+_KINDS: dict[str, Convert] = {
+    "conv_dim": _optional(to_int),
+    "conv_alpha": _optional(to_float),
+    "rank_dropout": to_float,
+    "module_dropout": to_float,
+    "block_dims": _many(to_int),
+    "block_alphas": _many(to_float),
+    "conv_block_dims": _many(to_int),
+    "conv_block_alphas": _many(to_float),
+    "down_lr_weight": _weights,
+    "mid_lr_weight": _many(to_float),
+    "up_lr_weight": _weights,
+    "block_lr_zero_threshold": to_float,
+    "loraplus_lr_ratio": to_float,
+    "loraplus_unet_lr_ratio": to_float,
+    "loraplus_text_encoder_lr_ratio": to_float,
+}
+
+
+def to_network_arguments(value: object, where: str) -> NetworkArguments:
+    """The typed arguments, from `["conv_dim=4", ...]` (sd-scripts) or a table.
+
+    Raises:
+        ConfigError: no such pairs, an unknown name, or a value of the wrong type.
+    """
+    given = {}
+    for name, raw in to_pairs(value, where, "name=value pairs or a table").items():
+        if name not in _KINDS:
+            hint = did_you_mean(name, _KINDS) if name != "dropout" else "; give it as network_dropout"
+            raise refusal(where, name, ", ".join(_KINDS) + hint)
+        if raw is not None and raw != "":
+            given[name] = _KINDS[name](raw, f"{where}: {name}")
+    if "conv_dim" in given and given["conv_dim"] is None:
+        given.pop("conv_alpha", None)  # its alpha means nothing either
+    return NetworkArguments(**given)  # type: ignore[arg-type]

@@ -1,0 +1,180 @@
+"""LoRA files of any origin in kohya's format: read, taken as a start, or merged into the base."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from museum_plugin.base.load import BaseModel
+from museum_plugin.errors import ConfigError
+from museum_plugin.museum.lora import LoRANetwork, target_modules
+from museum_plugin.museum.shape import LayerShape
+
+log = logging.getLogger("museum")
+
+_KINDS = ("lora_down.weight", "lora_up.weight", "alpha")
+_SLOTS = ("bundle_emb", "text_encoders.")
+"""Tensors of a museum file that are no part of its LoRA."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """One module's weight change, alpha / rank * up @ down."""
+
+    up: Tensor
+    """(out, rank) float32."""
+    down: Tensor
+    """(rank, in) float32, a convolution's kernel flattened."""
+    alpha: float
+
+    @property
+    def shape(self) -> LayerShape:
+        """Rank and alpha."""
+        return LayerShape(self.down.shape[0], self.alpha)
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self.alpha / self.down.shape[0]
+
+
+def read_lora(path: Path, flag: str) -> dict[str, Factors]:
+    """The modules of a LoRA file, by kohya key. Without an alpha, alpha is the rank, as in sd-scripts.
+
+    Args:
+        flag: that named the file, for messages.
+    Raises:
+        ConfigError: no such file, damaged, or not a LoRA of plain pairs of down and up.
+    """
+    tensors = _tensors(path, flag)
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(_SLOTS):
+            continue
+        key, _, kind = name.partition(".")
+        if kind not in _KINDS:
+            raise ConfigError(f"{flag}: {path}: found tensor {name}, allowed: a LoRA of lora_down, lora_up and alpha")
+        found.setdefault(key, {})[kind] = tensor.float()
+    pairs = {key: parts for key, parts in found.items() if set(_KINDS[:2]) <= set(parts)}
+    if not pairs or len(pairs) < len(found):
+        reason = f"{min(set(found) - set(pairs))} is not whole" if found else "it holds no LoRA"
+        raise ConfigError(f"{flag}: {path}: {reason}")
+    return {key: _factors(parts) for key, parts in pairs.items()}
+
+
+def _factors(parts: Mapping[str, Tensor]) -> Factors:
+    down, up = (parts[kind].flatten(1) for kind in _KINDS[:2])
+    alpha = parts["alpha"].item() if "alpha" in parts else 0.0
+    return Factors(up, down, alpha or float(len(down)))
+
+
+def _tensors(path: Path, flag: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ConfigError(f'{flag}: no file "{path}"')
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        return {str(name): tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+    except Exception as error:  # a damaged file fails in many ways
+        raise ConfigError(f"{flag}: {path}: cannot be read as a LoRA file; is it damaged?") from error
+
+
+def file_shapes(
+    factors: Mapping[str, Factors], base: BaseModel, path: Path, *, with_text_encoder: bool
+) -> dict[str, LayerShape]:
+    """The layers of a file that a base has a place for: what `dim_from_weights` asks for.
+
+    Raises:
+        ConfigError: none of them fits.
+    """
+    keys = [key for key, _ in target_modules(base, with_text_encoder=with_text_encoder, with_convolutions=True)]
+    _require_some("network_weights", path, factors, keys)
+    return {key: factors[key].shape for key in keys if key in factors}
+
+
+def commonest(shapes: Iterable[LayerShape]) -> LayerShape:
+    """The shape that most layers have; the first of equals."""
+    return Counter(shapes).most_common(1)[0][0]
+
+
+@torch.no_grad()
+def start_from(network: LoRANetwork, factors: Mapping[str, Factors], path: Path) -> None:
+    """Give a network the numbers of a file, so that it changes the base as the file does, whatever its own alpha.
+
+    Raises:
+        ConfigError: nothing fits, or a module's rank or width is another.
+    """
+    _say_what_is_left_out("network_weights", path, factors, network.layers)
+    for key, layer in network.layers.items():
+        given = factors.get(key)
+        if given is None:
+            continue
+        if given.down.shape[0] != layer.down.shape[0]:
+            raise ConfigError(
+                f"network_weights: {path}: {key} has rank {given.down.shape[0]}, not {layer.down.shape[0]}; "
+                "give dim_from_weights, or its network_dim and network_args"
+            )
+        _check_width("network_weights", path, key, given, (layer.up.shape[0], layer.down.shape[1]))
+        layer.down.copy_(given.down)
+        layer.up.copy_(given.up * (given.scale / layer.scale))
+
+
+@torch.no_grad()
+def merge_into_base(base: BaseModel, path: Path, multiplier: float) -> BaseModel:
+    """Add a LoRA file to the weights of a base, which becomes another base: weight += multiplier * scale * up @ down.
+
+    Returns:
+        the base with a fingerprint and a name that tell of the file and the multiplier; its networks are changed.
+    Raises:
+        ConfigError: the file cannot be read or does not fit.
+    """
+    factors = read_lora(path, "base_weights")
+    modules = dict(target_modules(base, with_text_encoder=True, with_convolutions=True))
+    _say_what_is_left_out("base_weights", path, factors, modules)
+    fitting = {key: given for key, given in factors.items() if key in modules}
+    for key, given in fitting.items():
+        weight = modules[key].weight
+        _check_width("base_weights", path, key, given, (weight.shape[0], weight[0].numel()))
+    digest = hashlib.sha256(f"{base.fingerprint}/{multiplier}".encode())
+    for key, given in sorted(fitting.items()):
+        weight = modules[key].weight
+        change = multiplier * given.scale * (given.up @ given.down)
+        weight += change.view_as(weight).to(weight)
+        digest.update(f"{key}{given.shape}".encode())
+        for part in (given.up, given.down):
+            digest.update(part.contiguous().numpy().tobytes())
+    log.info("base_weights: %s is merged into the base, times %g", path, multiplier)
+    return replace(base, name=f"{base.name} + {path.stem} * {multiplier:g}", fingerprint=digest.hexdigest())
+
+
+def _check_width(flag: str, path: Path, key: str, given: Factors, width: tuple[int, int]) -> None:
+    found = (given.up.shape[0], given.down.shape[1])
+    if found != width or given.up.shape[1] != given.down.shape[0]:
+        raise ConfigError(
+            f"{flag}: {path}: {key} changes a weight of shape {found}, but the base model's has {width}: it was made "
+            "for another kind of model"
+        )
+
+
+def _require_some(flag: str, path: Path, given: Iterable[str], known: Iterable[str]) -> None:
+    if not set(given) & set(known):
+        raise ConfigError(f"{flag}: {path}: none of its modules has a place here, such as {min(given)}")
+
+
+def _say_what_is_left_out(flag: str, path: Path, given: Iterable[str], known: Iterable[str]) -> None:
+    _require_some(flag, path, given, known)
+    left_out = sorted(set(given) - set(known))
+    if left_out:
+        where = f"{flag}: {path}"
+        log.warning(
+            "%s: left out: %d of its modules, which have no place here, such as %s", where, len(left_out), left_out[0]
+        )

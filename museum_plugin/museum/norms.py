@@ -1,0 +1,32 @@
+"""Keeping every layer's weight change below a norm (`scale_weight_norms`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from museum_plugin.losses.weight_regularization import inner_product
+from museum_plugin.museum.lora import LoRANetwork
+
+
+@torch.no_grad()
+def limit_norms(network: LoRANetwork, largest: float) -> dict[str, Tensor]:
+    """Scale down every layer whose change is larger than allowed: both factors times sqrt(largest / norm).
+
+        norm = ||scale * up @ down||, Frobenius
+
+    Source: sd-scripts (max norm regularization).
+
+    Args:
+        largest: > 0.
+    Returns:
+        "scaled_keys", how many layers were scaled, and "mean_norm", the mean norm afterwards; scalars.
+    """
+    layers = list(network.layers.values())
+    changes = [layer.low_rank() for layer in layers]
+    norms = torch.stack([inner_product(change, change).clamp(min=0).sqrt() for change in changes])
+    factors = (largest / norms.clamp(min=largest)).where(norms > largest, torch.ones_like(norms))
+    for layer, factor in zip(layers, factors.sqrt(), strict=True):
+        layer.up.mul_(factor)
+        layer.down.mul_(factor)
+    return {"scaled_keys": (norms > largest).sum().float(), "mean_norm": (norms * factors).mean()}
