@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_resolution, to_text
+from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_range, to_resolution, to_text
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -61,6 +61,11 @@ KEYS: dict[str, Key] = {
     "flip_aug": Key("GDS", to_bool),
     "random_crop": Key("GDS", to_bool),
     "color_aug": Key("GDS", to_bool),
+    "resize_interpolation": Key("GDS", to_text),
+    "face_crop_aug_range": Key("GDS", to_range),
+    "skip_image_resolution": Key("GD", to_resolution),
+    "alpha_mask": Key("S", to_bool),
+    "conditioning_data_dir": Key("S", to_path),
     "image_dir": Key("S", to_path),
     "is_reg": Key("S", to_bool),
     "style": Key("DS", to_name),
@@ -70,20 +75,15 @@ NOT_HONOURED: dict[str, Key] = {
     "validation_split": Key("GD", to_float, 0.0),
     "validation_seed": Key("GD", to_int),
     "network_multiplier": Key("GD", to_float, 1.0),
-    "skip_image_resolution": Key("GD", _any),
-    "resize_interpolation": Key("GDS", to_text),
     "keep_tokens_separator": Key("GDS", to_text, ""),
     "secondary_separator": Key("GDS", to_text, ""),
     "enable_wildcard": Key("GDS", to_bool, False),
-    "face_crop_aug_range": Key("GDS", _any),
     "token_warmup_min": Key("GDS", to_int, 1),
     "token_warmup_step": Key("GDS", to_float, 0.0),
     "custom_attributes": Key("GDS", _any, {}),
     "caption_dropout_every_n_epochs": Key("GDS", to_int, 0),
     "cache_info": Key("GDS", to_bool, False),
-    "alpha_mask": Key("S", to_bool, False),
     "metadata_file": Key("S", to_text),
-    "conditioning_data_dir": Key("S", to_text),
 }
 """Known to sd-scripts, not honoured yet: checked, then listed in one warning. Honouring one moves it to KEYS."""
 
@@ -180,6 +180,8 @@ class _Reader:
         if not os.path.isdir(folder):
             beside = "" if folder.is_absolute() else f" (looked in the current folder and in {self.path.parent})"
             raise ConfigError(f'{self.path}: {where}: image_dir: no folder "{folder}"{beside}')
+        if "conditioning_data_dir" in own:
+            merged = {**merged, "conditioning_data_dir": existing(own["conditioning_data_dir"], self.path.parent)}
         return make_subset({**merged, "image_dir": folder}, f"{self.path}: {where}")
 
     def _note_trigger(self, name: str | None, trigger: str | None, where: str) -> None:

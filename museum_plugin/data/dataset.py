@@ -15,41 +15,18 @@ import torch
 from torch import Tensor
 
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
-from museum_plugin.data.buckets import Placement, Size, choose_bucket, resize_and_crop
+from museum_plugin.data.buckets import Size, choose_bucket
 from museum_plugin.data.captions import augment_caption, caption_file, read_caption
-from museum_plugin.data.images import (
-    EXTENSIONS,
-    ColorShift,
-    check_pictures,
-    list_pictures,
-    open_picture,
-    picture_digest,
-    picture_size,
-    shift_color,
-    to_tensor,
-)
+from museum_plugin.data.faces import without_faces_in_buckets
+from museum_plugin.data.images import EXTENSIONS, check_pictures, list_pictures, picture_digest, picture_size
+from museum_plugin.data.masks import find_masks
+from museum_plugin.data.picture import Picture, load_picture, vary
+from museum_plugin.data.selection import large_enough
 from museum_plugin.errors import DataError
 
 log = logging.getLogger("museum")
-_WHERE_NOT_WHAT = ("subsets", "image_dir", "caption_extension", "class_tokens")
-"""Settings that only say where pictures and captions come from; both are hashed themselves."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture file, and how it is shown to the model."""
-
-    path: Path
-    size: Size
-    """(width, height) of the upright picture, in pixels."""
-    caption: str
-    """As written by the user, without augmentation or trigger."""
-    subset: SubsetConfig
-    placement: Placement
-    loss_weight: float = 1.0
-    """Factor of this picture's loss; prior_loss_weight for regularisation pictures."""
-    color: ColorShift | None = None
-    """Drawn for one batch with `color_aug`."""
+_WHERE_NOT_WHAT = ("subsets", "image_dir", "caption_extension", "class_tokens", "conditioning_data_dir")
+"""Settings that only say where pictures, captions and masks come from; these are hashed themselves."""
 
 
 @dataclass
@@ -96,7 +73,7 @@ class StyleDataset:
         folders = {subset.image_dir for dataset in style.datasets for subset in dataset.subsets}
         sizes = _sizes({folder: _find_pictures(folder) for folder in sorted(folders)})
         for dataset in style.datasets:
-            self._add(dataset, sizes, prior_loss_weight)
+            self._add(dataset, large_enough(sizes, dataset), prior_loss_weight)
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -112,7 +89,7 @@ class StyleDataset:
         content = []
         for dataset, members in self._parts:
             rows = [
-                (picture_digest(p.path), p.caption, p.loss_weight, _changed_settings(p.subset))
+                (picture_digest(p.path), p.caption, p.loss_weight, _changed_settings(p.subset), *_mask_digest(p))
                 for p in self.pictures[members.start : members.stop]
             ]
             content.append({"settings": _changed_settings(dataset), "pictures": sorted(rows, key=json.dumps)})
@@ -135,7 +112,7 @@ class StyleDataset:
             picture = self.pictures[member]
             flipped.append(picture.subset.flip_aug and rng.random() < 0.5)
             captions.append(augment_caption(picture.caption, picture.subset, rng))
-            pictures.append(_vary(picture, rng))
+            pictures.append(vary(picture, rng))
         return Batch(pictures, captions, flipped)
 
     def images(self, batch: Batch) -> Tensor:
@@ -152,7 +129,8 @@ class StyleDataset:
         Raises:
             DataError: names all pictures that cannot be read, ten at most.
         """
-        check_pictures(dict.fromkeys(picture.path for picture in self.pictures))
+        masks = [picture.mask for picture in self.pictures if picture.mask]
+        check_pictures(dict.fromkeys([*(picture.path for picture in self.pictures), *masks]))
 
     def _order(self, epoch: int, seed: int) -> list[tuple[int, ...]]:
         """The batches of an epoch; the latest epoch is remembered."""
@@ -173,7 +151,8 @@ class StyleDataset:
         prior: list[Picture] = []
         for subset in dataset.subsets:
             weight = prior_loss_weight if subset.is_reg else 1.0
-            (prior if subset.is_reg else learned).extend(_place(subset, dataset, sizes[subset.image_dir], weight))
+            shown = without_faces_in_buckets(subset, dataset)
+            (prior if subset.is_reg else learned).extend(_place(shown, dataset, sizes[subset.image_dir], weight))
         if not learned:
             raise DataError(
                 f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
@@ -192,22 +171,6 @@ class StyleDataset:
         for member, (picture, count) in enumerate(used, start=first):
             buckets.setdefault(picture.placement.bucket, []).extend([member] * count)
         self._buckets += [_Bucket(tuple(members), dataset.batch_size) for members in buckets.values()]
-
-
-def load_picture(picture: Picture, flip: bool) -> Tensor:
-    """(3, H, W) float32 in [-1, 1]: one picture, cropped to its bucket, with its colour shift, mirrored if `flip`.
-
-    Raises:
-        DataError: the picture cannot be read, or was replaced by one of another size.
-    """
-    image = open_picture(picture.path)
-    if image.size != picture.size:
-        raise DataError(
-            f"{picture.path}: the picture had {picture.size[0]}x{picture.size[1]} pixels when training started "
-            f"and has {image.width}x{image.height} now; start again"
-        )
-    image = resize_and_crop(image, picture.placement, flip)
-    return to_tensor(image if picture.color is None else shift_color(image, picture.color))
 
 
 def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
@@ -252,12 +215,14 @@ def _sizes(folders: dict[Path, list[Path]]) -> dict[Path, dict[Path, Size]]:
 def _place(subset: SubsetConfig, dataset: DatasetConfig, sizes: dict[Path, Size], loss_weight: float) -> list[Picture]:
     _warn_of_missing_captions(list(sizes), subset)
     pictures = []
+    masks = find_masks(subset, sizes)
     for path, size in sizes.items():
         try:
             placement = choose_bucket(size, dataset)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        pictures.append(Picture(path, size, read_caption(path, subset), subset, placement, loss_weight))
+        caption = read_caption(path, subset)
+        pictures.append(Picture(path, size, caption, subset, placement, loss_weight, mask=masks.get(path)))
     return pictures
 
 
@@ -276,18 +241,9 @@ def _warn_of_missing_captions(paths: list[Path], subset: SubsetConfig) -> None:
     )
 
 
-def _vary(picture: Picture, rng: random.Random) -> Picture:
-    """The picture with the crop and colours drawn for one batch. Source: sd-scripts (ranges and chances)."""
-    if picture.subset.random_crop:
-        old = picture.placement
-        left = rng.randint(0, old.resized[0] - old.bucket[0])
-        top = rng.randint(0, old.resized[1] - old.bucket[1])
-        picture = dataclasses.replace(picture, placement=dataclasses.replace(old, left=left, top=top))
-    if picture.subset.color_aug and rng.random() <= 0.33:
-        turn = rng.random() > 0.5
-        shift = ColorShift(hue=rng.uniform(-16, 16)) if turn else ColorShift(gamma=rng.uniform(0.95, 1.05))
-        picture = dataclasses.replace(picture, color=shift)
-    return picture
+def _mask_digest(picture: Picture) -> list[str]:
+    """Nothing where there is no mask, so that such fingerprints stay what they were."""
+    return [] if picture.mask is None else [picture_digest(picture.mask)]
 
 
 def _changed_settings(config: DatasetConfig | SubsetConfig) -> dict[str, object]:

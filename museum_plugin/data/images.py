@@ -49,9 +49,11 @@ class ColorShift:
     """Exponent on brightness in [0, 1]; above 1 is darker."""
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def list_pictures(folder: Path, key: str = "image_dir") -> list[Path]:
     """The pictures that lie directly in a folder, sorted by name; hidden files are left out.
 
+    Args:
+        key: what names the folder, for messages.
     Raises:
         DataError: the folder is missing, is no folder, or may not be read.
     """
@@ -59,27 +61,37 @@ def list_pictures(folder: Path) -> list[Path]:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.is_dir()]
     except FileNotFoundError:
-        raise DataError(f"image_dir: there is no folder {folder}{_nearest_folder(folder)}") from None
+        raise DataError(f"{key}: there is no folder {folder}{_nearest_folder(folder)}") from None
     except NotADirectoryError:
-        raise DataError(f"image_dir: {folder} is a file; give the folder that holds the pictures") from None
+        raise DataError(f"{key}: {folder} is a file; give the folder that holds the pictures") from None
     except OSError as error:
         raise DataError(
-            f"image_dir: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
+            f"{key}: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
         ) from None
     found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
     return [folder / name for name in found]
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The picture as RGB, turned upright by its EXIF orientation, transparency laid on white.
+def open_picture(path: Path, *, on_white: bool = True) -> Image.Image:
+    """The picture as RGB, turned upright by its EXIF orientation.
+
+    Args:
+        on_white: lay transparency on white; else it is dropped, and the colours below it show.
+    Raises:
+        DataError: the file is missing, damaged or not a picture.
+    """
+    with _upright(path) as image:
+        return _rgb(image, on_white)
+
+
+def open_alpha(path: Path) -> Image.Image:
+    """The alpha channel of a picture, upright, in 8 bits: 255 is opaque, also where there is no such channel.
 
     Raises:
         DataError: the file is missing, damaged or not a picture.
     """
-    with _naming(path), Image.open(path) as file:
-        file.load()
-        turn = _TURNS.get(_orientation(file, path))
-        return _rgb_on_white(file if turn is None else file.transpose(turn))
+    with _upright(path) as image:
+        return image.convert("RGBA").getchannel("A")
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -158,11 +170,22 @@ def _orientation(file: Image.Image, path: Path) -> int:
         return 1
 
 
-def _rgb_on_white(image: Image.Image) -> Image.Image:
+@contextlib.contextmanager
+def _upright(path: Path) -> Iterator[Image.Image]:
+    """The picture in its own mode, turned upright by its EXIF orientation; errors inside name the file."""
+    with _naming(path), Image.open(path) as file:
+        file.load()
+        turn = _TURNS.get(_orientation(file, path))
+        yield file if turn is None else file.transpose(turn)
+
+
+def _rgb(image: Image.Image, on_white: bool) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow would clip 16-bit grey to 8 bits, which turns most of it white.
         grey = np.asarray(image, dtype=np.float64).clip(0, 65535) / 257
         image = Image.fromarray(grey.round().astype(np.uint8))
+    if image.has_transparency_data and not on_white:
+        return image.convert("RGBA").convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

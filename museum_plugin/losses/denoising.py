@@ -26,7 +26,7 @@ def in_working_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(dtype) for tensor in tensors)
 
 
-def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
+def denoising_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean square error of each sample's prediction.
 
         loss_b = mean_j (pred_bj - target_bj)^2
@@ -36,6 +36,7 @@ def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
     Args:
         pred: (B, ...) prediction of the denoiser, unit variance scale.
         target: (B, ...) noise, or velocity for v_prediction; never receives a gradient.
+        mask: see `masked`; None counts every place in full.
     Returns:
         (B,) loss >= 0, unweighted; float32, or float64 if an input is.
     Raises:
@@ -46,7 +47,29 @@ def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
     if pred.ndim < 2 or pred.numel() == 0:
         raise ValueError(f"pred must be (B, ...) and not empty, found {tuple(pred.shape)}")
     pred, target = in_working_precision(pred, target.detach())
-    return (pred - target).square().flatten(1).mean(1)
+    return masked((pred - target).square(), mask).flatten(1).mean(1)
+
+
+def masked(loss: Tensor, mask: Tensor | None) -> Tensor:
+    """The loss of each place times how much that place counts.
+
+        loss_bchw * mask_bhw
+
+    Source: sd-scripts `masked_loss` and `alpha_mask`: the mean afterwards is over all places, masked ones too.
+
+    Args:
+        loss: (B, C, h, w) of each element, unweighted; any shape without a mask.
+        mask: (B, 1, h, w) in 0..1; None leaves the loss as it is.
+    Returns:
+        The shape and dtype of `loss`.
+    Raises:
+        ValueError: shapes do not agree.
+    """
+    if mask is None:
+        return loss
+    if loss.ndim != 4 or mask.shape != (len(loss), 1, *loss.shape[2:]):
+        raise ValueError(f"mask {tuple(mask.shape)} does not fit a loss of {tuple(loss.shape)}")
+    return loss * mask.to(loss.dtype)
 
 
 def signal_to_noise(alpha_bar: Tensor) -> Tensor:

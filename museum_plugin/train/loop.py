@@ -164,8 +164,10 @@ def _style_batch(room: Classroom, lesson: Lesson, index: int) -> tuple[StyleBatc
     else:
         latents = room.cache.encode(lesson.dataset.images(batch))
     weights = torch.tensor([picture.loss_weight for picture in batch.pictures])
+    masks = room.cache.masks(batch.pictures, batch.flipped, (latents.shape[2], latents.shape[3]))
     device = room.museum.base.device
-    style_batch = StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device))
+    masks = masks if masks is None else masks.to(device)
+    style_batch = StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks)
     return style_batch, [str(p.path) for p in batch.pictures]
 
 

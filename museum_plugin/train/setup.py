@@ -40,6 +40,7 @@ _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
 _NO_PART_OF_THE_RESULT = {
     "pretrained_model_name_or_path",
+    "conditioning_data_dir",
     "museum",
     "output_dir",
     "output_name",

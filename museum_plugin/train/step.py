@@ -46,6 +46,8 @@ class StyleBatch:
     prompts: tuple[str, ...]
     loss_weights: Tensor
     """(B,): below 1 for prior preservation pictures."""
+    masks: Tensor | None = None
+    """(B, 1, h, w) in 0..1: how much each place counts."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Pass:
     target: Tensor
     loss_weights: Tensor
     step: Step
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def student_pass(
         replay_alpha_bar=denoiser.alpha_bar(replay.batch.t) if replay else None,
         features=features,
     )
-    return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step)
+    return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
 
 
 def _predict(
@@ -129,7 +132,7 @@ def loss_terms(
     museum: Museum, done: Pass, terms: dict[str, tuple[Term, float]], loss: LossConfig, prediction_type: str
 ) -> dict[str, Tensor]:
     """The weighted terms of a step by name; their sum is what is minimised."""
-    per_sample = denoising_loss(done.pred, done.target)
+    per_sample = denoising_loss(done.pred, done.target, done.masks)
     if loss.min_snr_gamma is not None:
         per_sample = per_sample * min_snr_weight(done.step.alpha_bar, loss.min_snr_gamma, prediction_type)
     found = {DENOISING: (per_sample * done.loss_weights).mean()}

@@ -13,6 +13,8 @@ class LossConfig:
 
     min_snr_gamma: float | None = None
     noise_offset: float | None = None
+    masked_loss: bool = False
+    """Masks of `conditioning_data_dir` weigh the loss of each place."""
 
     def __post_init__(self) -> None:
         require(

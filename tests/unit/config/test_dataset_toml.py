@@ -107,6 +107,10 @@ def test_every_honoured_key_reaches_the_schema(key: str) -> None:
         "image_dir": ('"more"', Path("more")),
         "caption_extension": ('".cap"', ".cap"),
         "bucket_reso_steps": ("8", 8),
+        "resize_interpolation": ('"area"', "area"),
+        "face_crop_aug_range": ("[2, 4.5]", (2.0, 4.5)),
+        "skip_image_resolution": ("[32, 48]", (32, 48)),
+        "conditioning_data_dir": ('"more"', Path("more")),
     }
     default = {"to_bool": ("true", True), "to_int": ("300", 300), "to_float": ("0.5", 0.5), "to_text": ('"x"', "x")}
     text, value = values.get(key) or default[KEYS[key].convert.__name__]
@@ -158,6 +162,16 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
         (ONE + "enable_wildcard = 3", SUBSET + "enable_wildcard: found 3, allowed: true, false"),
         (ONE + "num_repeats = 0", SUBSET + "num_repeats: found 0, must be 1 or more"),
         (ONE + "keep_tokens = -1", SUBSET + "keep_tokens: found -1, must be 0 or more"),
+        (ONE + "resize_interpolation = 'lanzcos'", SUBSET + "resize_interpolation: found 'lanzcos', allowed: lanczos, "
+         'nearest, bilinear, linear, bicubic, cubic, area, box; did you mean "lanczos"?'),
+        (ONE + "face_crop_aug_range = [4, 2]", SUBSET + "face_crop_aug_range: found (4.0, 2.0), must be two numbers "
+         "above 0, the smaller one first"),
+        (ONE + "face_crop_aug_range = 4", SUBSET + 'face_crop_aug_range: found 4, allowed: [2.0, 4.0] or "2.0,4.0" '
+         "(from, to)"),
+        (ONE + "alpha_mask = true\nconditioning_data_dir = 'more'", SUBSET + "alpha_mask: cannot go with "
+         "conditioning_data_dir (more); keep one of them"),
+        (ONE.replace("64", "64\nskip_image_resolution = 0"), "data.toml: datasets[0]: skip_image_resolution: found "
+         "(0, 0), must be 1 or more"),
         (ONE + "style = ' '", SUBSET + "style: found ' ', allowed: a name that is not empty"),
         (ONE.replace("img", "gone"), SUBSET + 'image_dir: no folder "gone" (looked in the current folder and in .)'),
         (ONE.replace("img", ""), SUBSET + "image_dir: found '', allowed: a path"),

@@ -8,6 +8,7 @@ import torch
 from museum_plugin.losses.denoising import (
     denoising_loss,
     in_working_precision,
+    masked,
     min_snr_weight,
     offset_noise,
     signal_to_noise,
@@ -165,3 +166,30 @@ def test_offset_noise_keeps_the_dtype_and_draws_alike_in_each(dtype) -> None:
 def test_offset_noise_refuses_bad_arguments(shape, offset) -> None:
     with pytest.raises(ValueError, match=r"noise must be|offset must be"):
         offset_noise(torch.zeros(shape), offset, rng())
+
+
+def test_a_mask_weighs_each_place_before_the_mean() -> None:
+    pred = torch.arange(16.0).view(2, 2, 2, 2)
+    mask = torch.tensor([[[[1.0, 0.0], [0.5, 1.0]]], [[[0.0, 0.0], [0.0, 0.25]]]])
+    # squares 0 1 4 9 16 25 36 49: (0 + 4/2 + 9 + 16 + 36/2 + 49) / 8; and (121 + 225) / 4 / 8
+    loss = denoising_loss(pred, torch.zeros_like(pred), mask)
+    torch.testing.assert_close(loss, torch.tensor([94 / 8, 86.5 / 8]))
+    assert torch.equal(denoising_loss(pred, torch.zeros_like(pred), None), pred.square().flatten(1).mean(1))
+    ones = torch.ones(2, 1, 2, 2)
+    assert torch.equal(denoising_loss(pred, torch.zeros_like(pred), ones), denoising_loss(pred, torch.zeros_like(pred)))
+
+
+def test_masked_places_get_no_gradient() -> None:
+    pred = torch.ones(1, 3, 2, 2, requires_grad=True)
+    mask = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]]])
+    denoising_loss(pred, torch.zeros(1, 3, 2, 2), mask).sum().backward()
+    assert pred.grad is not None
+    torch.testing.assert_close(pred.grad, (2 * mask / 12).expand(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 2, 3), (1, 1, 2, 2), (2, 2, 2, 2), (2, 2, 2)])
+def test_a_mask_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        masked(torch.ones(2, 2, 2, 2), torch.ones(shape))
+    with pytest.raises(ValueError, match="does not fit"):
+        masked(torch.ones(2, 2), torch.ones(2, 1))

@@ -136,6 +136,21 @@ def test_the_loss_is_the_weighted_mean_over_samples(tmp_path: Path, prediction_t
     assert found["denoising"].item() == pytest.approx((per_sample * weights).mean().item())
 
 
+def test_masks_go_with_their_batch_into_the_loss(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    half = torch.zeros(2, 1, 8, 8)
+    half[..., :4] = 1
+    with museum.attached(), torch.no_grad():
+        options = PassOptions(LossConfig(), 1)
+        given = dataclasses.replace(batch(), masks=half)
+        done = student_pass(museum, Denoiser(base), given, rng_for(0, "ink", 0), None, options)
+    usual, _ = run(museum)
+    assert torch.equal(done.pred, usual.pred)
+    found = loss_terms(museum, done, {}, LossConfig(), "epsilon")["denoising"]
+    left = (done.pred - done.target)[..., :4]
+    assert found.item() == pytest.approx(left.square().mean().item() / 2)
+
+
 class Constant(Term):
     """A penalty of 2, or none."""
 
