@@ -64,6 +64,8 @@ KEYS: dict[str, Key] = {
     "resize_interpolation": Key("GDS", to_text),
     "face_crop_aug_range": Key("GDS", to_range),
     "skip_image_resolution": Key("GD", to_resolution),
+    "validation_split": Key("GD", to_float),
+    "validation_seed": Key("GD", to_int),
     "alpha_mask": Key("S", to_bool),
     "conditioning_data_dir": Key("S", to_path),
     "image_dir": Key("S", to_path),
@@ -72,8 +74,6 @@ KEYS: dict[str, Key] = {
     "trigger": Key("DS", to_name),
 }
 NOT_HONOURED: dict[str, Key] = {
-    "validation_split": Key("GD", to_float, 0.0),
-    "validation_seed": Key("GD", to_int),
     "network_multiplier": Key("GD", to_float, 1.0),
     "keep_tokens_separator": Key("GDS", to_text, ""),
     "secondary_separator": Key("GDS", to_text, ""),

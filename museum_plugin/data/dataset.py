@@ -20,26 +20,14 @@ from museum_plugin.data.captions import augment_caption, caption_file, read_capt
 from museum_plugin.data.faces import without_faces_in_buckets
 from museum_plugin.data.images import EXTENSIONS, check_pictures, list_pictures, picture_digest, picture_size
 from museum_plugin.data.masks import find_masks
+from museum_plugin.data.picture import Batch as Batch
 from museum_plugin.data.picture import Picture, load_picture, vary
-from museum_plugin.data.selection import large_enough
+from museum_plugin.data.selection import Folders, held_out, large_enough, validation_batches, without
 from museum_plugin.errors import DataError
 
 log = logging.getLogger("museum")
 _WHERE_NOT_WHAT = ("subsets", "image_dir", "caption_extension", "class_tokens", "conditioning_data_dir")
 """Settings that only say where pictures, captions and masks come from; these are hashed themselves."""
-
-
-@dataclass
-class Batch:
-    """Pictures of one bucket, as they are shown in one step."""
-
-    pictures: list[Picture]
-    """With `random_crop` or `color_aug` their placement and colour are those drawn for this batch."""
-    captions: list[str]
-    """Augmented; before any trigger is added."""
-    flipped: list[bool]
-    images: Tensor | None = None
-    """(B, 3, H, W) float32 in [-1, 1] once somebody loads them."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +54,18 @@ class StyleDataset:
         """
         self.name = style.name
         self.pictures: tuple[Picture, ...] = ()
-        """Every picture once, in the order of the dataset file, by name within a folder."""
+        """Every picture to train on once, in the order of the dataset file, by name within a folder."""
+        self.validation: tuple[Batch, ...] = ()
+        """The pictures that are held out (`validation_split`), as they are: no flip, crop in the middle."""
         self._parts: list[tuple[DatasetConfig, range]] = []
         self._buckets: list[_Bucket] = []
         require(len(style.datasets) >= 1, f"style {style.name}: no [[datasets]], so there is nothing to learn from")
         folders = {subset.image_dir for dataset in style.datasets for subset in dataset.subsets}
         sizes = _sizes({folder: _find_pictures(folder) for folder in sorted(folders)})
-        for dataset in style.datasets:
-            self._add(dataset, large_enough(sizes, dataset), prior_loss_weight)
+        parts = [(dataset, large_enough(sizes, dataset)) for dataset in style.datasets]
+        held = held_out(parts, picture_digest)
+        for dataset, own in parts:
+            self._add(dataset, own, held, prior_loss_weight)
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -129,8 +121,9 @@ class StyleDataset:
         Raises:
             DataError: names all pictures that cannot be read, ten at most.
         """
-        masks = [picture.mask for picture in self.pictures if picture.mask]
-        check_pictures(dict.fromkeys([*(picture.path for picture in self.pictures), *masks]))
+        pictures = [*self.pictures, *(picture for batch in self.validation for picture in batch.pictures)]
+        masks = [picture.mask for picture in pictures if picture.mask]
+        check_pictures(dict.fromkeys([*(picture.path for picture in pictures), *masks]))
 
     def _order(self, epoch: int, seed: int) -> list[tuple[int, ...]]:
         """The batches of an epoch; the latest epoch is remembered."""
@@ -145,7 +138,7 @@ class StyleDataset:
             self._epoch = ((epoch, seed), batches)
         return self._epoch[1]
 
-    def _add(self, dataset: DatasetConfig, sizes: dict[Path, dict[Path, Size]], prior_loss_weight: float) -> None:
+    def _add(self, dataset: DatasetConfig, sizes: Folders, held: frozenset[Path], prior_loss_weight: float) -> None:
         """Place the pictures of one `[[datasets]]` in its buckets; `sizes` holds those of each folder."""
         learned: list[Picture] = []
         prior: list[Picture] = []
@@ -158,6 +151,9 @@ class StyleDataset:
                 f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
                 "pictures; put them into the [[datasets]] of the pictures to learn"
             )
+        if held:
+            self.validation += validation_batches([p for p in learned if p.path in held], dataset)
+            learned, prior = without(learned, held), without(prior, held)
         repeats = [picture.subset.num_repeats for picture in learned]
         prior_repeats = regularization_repeats([picture.subset.num_repeats for picture in prior], sum(repeats))
         if unused := prior_repeats.count(0):

@@ -1,4 +1,4 @@
-"""One picture file, how it is shown to the model, and its mask."""
+"""One picture file, how it is shown to the model, and its mask; several make a batch."""
 
 from __future__ import annotations
 
@@ -45,6 +45,19 @@ class Picture:
     def moves(self) -> bool:
         """Whether another part of it is shown in every step."""
         return self.subset.random_crop or self.subset.face_crop_aug_range is not None
+
+
+@dataclass
+class Batch:
+    """Pictures of one bucket, as they are shown in one step."""
+
+    pictures: list[Picture]
+    """With `random_crop` or `color_aug` their placement and colour are those drawn for this batch."""
+    captions: list[str]
+    """Augmented; before any trigger is added."""
+    flipped: list[bool]
+    images: Tensor | None = None
+    """(B, 3, H, W) float32 in [-1, 1] once somebody loads them."""
 
 
 def load_picture(picture: Picture, flip: bool) -> Tensor:

@@ -6,11 +6,14 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from museum_plugin.config.schema import DatasetConfig
 from museum_plugin.data.buckets import Size
+from museum_plugin.data.captions import augment_caption
+from museum_plugin.data.picture import Batch, Picture
 from museum_plugin.errors import DataError
 
 log = logging.getLogger("museum")
@@ -81,3 +84,39 @@ def _split(copies: Counter[str], wanted: int, is_held: dict[str, bool]) -> None:
         if content not in is_held:
             is_held[content] = count + number <= wanted
             count += number * is_held[content]
+
+
+def without(pictures: list[Picture], held: frozenset[Path]) -> list[Picture]:
+    """The pictures that are not held out.
+
+    Raises:
+        DataError: there were some and all are held out.
+    """
+    kept = [picture for picture in pictures if picture.path not in held]
+    if pictures and not kept:
+        raise DataError(
+            f"validation_split: all {len(pictures)} pictures of {pictures[0].path.parent} are held out, so there is "
+            "nothing to learn from; give a smaller one"
+        )
+    return kept
+
+
+def validation_batches(pictures: list[Picture], dataset: DatasetConfig) -> tuple[Batch, ...]:
+    """Held-out pictures in batches of one size, in order, with whole captions; none without `validation_split`."""
+    if dataset.validation_split == 0:
+        return ()
+    buckets: dict[Size, list[Picture]] = {}
+    for picture in pictures:
+        buckets.setdefault(picture.placement.bucket, []).append(picture)
+    batches = []
+    for members in buckets.values():
+        for start in range(0, len(members), dataset.batch_size):
+            part = members[start : start + dataset.batch_size]
+            batches.append(Batch(part, [_whole_caption(picture) for picture in part], [False] * len(part)))
+    return tuple(batches)
+
+
+def _whole_caption(picture: Picture) -> str:
+    """The caption with prefix and suffix, nothing shuffled or dropped."""
+    plain = replace(picture.subset, shuffle_caption=False, caption_dropout_rate=0.0, caption_tag_dropout_rate=0.0)
+    return augment_caption(picture.caption, plain, random.Random(0))

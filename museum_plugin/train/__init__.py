@@ -4,6 +4,8 @@ loop.py        READ FIRST: the loop over styles and the loop over steps
 start.py       what can fail is found before anything is trained
 setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
+reader.py      the next batches' pictures, opened in threads
+validation.py  the loss of pictures that are never trained on
 optimizer.py   optimisers and learning-rate schedules by sd-scripts' names
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file

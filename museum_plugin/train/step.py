@@ -77,6 +77,8 @@ class PassOptions:
     clip_skip: int
     watched: tuple[str, ...] = ()
     """Blocks whose outputs a term needs."""
+    timestep: int | None = None
+    """The t of every sample; None draws one for each."""
 
 
 def student_pass(
@@ -92,6 +94,8 @@ def student_pass(
     if options.loss.noise_offset:
         noise = offset_noise(noise, options.loss.noise_offset, rng.tensor)
     t = torch.randint(denoiser.timesteps, (len(noise),), generator=rng.tensor).to(device)
+    if options.timestep is not None:
+        t = torch.full_like(t, options.timestep)
     noisy = denoiser.add_noise(batch.latents, noise, t)
     states = encode_prompts(museum.base, batch.prompts, clip_skip=options.clip_skip)
     pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)

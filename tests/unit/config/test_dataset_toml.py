@@ -172,6 +172,8 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
          "conditioning_data_dir (more); keep one of them"),
         (ONE.replace("64", "64\nskip_image_resolution = 0"), "data.toml: datasets[0]: skip_image_resolution: found "
          "(0, 0), must be 1 or more"),
+        (ONE.replace("64", "64\nvalidation_split = 1.0"), "data.toml: datasets[0]: validation_split: found 1.0, must "
+         "be 0 or more and below 1"),
         (ONE + "style = ' '", SUBSET + "style: found ' ', allowed: a name that is not empty"),
         (ONE.replace("img", "gone"), SUBSET + 'image_dir: no folder "gone" (looked in the current folder and in .)'),
         (ONE.replace("img", ""), SUBSET + "image_dir: found '', allowed: a path"),
