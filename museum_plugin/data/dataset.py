@@ -18,7 +18,7 @@ from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, 
 from museum_plugin.data.buckets import Size, choose_bucket
 from museum_plugin.data.captions import augment_caption, caption_file, read_caption
 from museum_plugin.data.faces import without_faces_in_buckets
-from museum_plugin.data.images import EXTENSIONS, check_pictures, list_pictures, picture_digest, picture_size
+from museum_plugin.data.images import check_pictures, extensions, list_pictures, picture_digest, picture_size
 from museum_plugin.data.masks import find_masks
 from museum_plugin.data.picture import Batch as Batch
 from museum_plugin.data.picture import Picture, load_picture, vary
@@ -195,7 +195,7 @@ def _find_pictures(folder: Path) -> list[Path]:
     paths = list_pictures(folder)
     if not paths:
         raise DataError(
-            f"image_dir: no picture in {folder}; looked for {', '.join(EXTENSIONS)} (not in folders below it)"
+            f"image_dir: no picture in {folder}; looked for {', '.join(extensions())} (not in folders below it)"
         )
     return paths
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""Lower case; matched in any case."""
+"""Lower case; matched in any case. What else can be read here: see `extensions`."""
+_PLUGINS = ("pillow_avif", "pillow_jxl", "jxlpy.JXLImagePlugin")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,6 +52,16 @@ class ColorShift:
     """Exponent on brightness in [0, 1]; above 1 is darker."""
 
 
+@cache
+def extensions() -> tuple[str, ...]:
+    """EXTENSIONS, and .avif and .jxl where Pillow itself or an installed plug-in of it reads them."""
+    for plugin in _PLUGINS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(plugin)
+    known = Image.registered_extensions()
+    return EXTENSIONS + tuple(ending for ending in (".avif", ".jxl") if known.get(ending) in Image.OPEN)
+
+
 def list_pictures(folder: Path, key: str = "image_dir") -> list[Path]:
     """The pictures that lie directly in a folder, sorted by name; hidden files are left out.
 
@@ -68,7 +81,8 @@ def list_pictures(folder: Path, key: str = "image_dir") -> list[Path]:
         raise DataError(
             f"{key}: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
         ) from None
-    found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
+    endings = extensions()
+    found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings)
     return [folder / name for name in found]
 
 
