@@ -146,10 +146,16 @@ def _report(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> N
 
 def _validate(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> None:
     """The loss of the held-out pictures where it is due; without such pictures nothing happens."""
-    if not room.accelerator.is_main_process or not validation_is_due(lesson, room.run, step, room.accelerator):
+    training, dataset = room.run.training, lesson.dataset
+    size = training.gradient_accumulation_steps * room.accelerator.num_processes
+    if not (dataset.validation and room.accelerator.is_main_process):
         return
-    batches = lesson.dataset.validation[: room.run.training.max_validation_steps]
-    loss = validation_loss(room, lesson, (_style_batch(room, lesson, batch, keep=True) for batch in batches))
+    if not validation_is_due(training, step, batches_a_step=size, batches_an_epoch=dataset.batches_per_epoch):
+        return
+    batches = dataset.validation[: training.max_validation_steps]
+    shown = (_style_batch(room, lesson, batch, keep=True) for batch in batches)
+    with room.accelerator.autocast():
+        loss = validation_loss(room.museum, room.denoiser, shown, clip_skip=room.run.base.clip_skip)
     progress.note("validation", loss)
     log.info("%s: validation loss %.4f after step %d", lesson.title, loss, step + 1)
     if room.run.output.log_with:
