@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -47,20 +50,20 @@ def area_average(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         image: RGB, or one channel of 8 bits.
         size: (width, height) in pixels.
     """
-    channels = []
-    for channel in image.split():
-        rows = _means(np.asarray(channel), size[1])
-        channels.append(Image.fromarray(np.rint(_means(rows.T, size[0]).T).astype(np.uint8)))
-    return Image.merge(image.mode, channels)
+    pixels = np.asarray(image)
+    height, width, *channels = pixels.shape
+    rows = _means(pixels.reshape(height, -1), size[1]).reshape(size[1], width, *channels)
+    columns = np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(width, -1)
+    mean = _means(columns, size[0]).reshape(size[0], size[1], *channels).swapaxes(0, 1)
+    return Image.fromarray(np.rint(mean).astype(np.uint8))
 
 
-def _means(rows: NDArray[np.generic], count: int) -> NDArray[np.float64]:
-    """(count, ...): the rows (n, ...) averaged over `count` equal stretches."""
-    exact = np.int64 if np.issubdtype(rows.dtype, np.integer) else np.float64
-    until = np.zeros((len(rows) + 1, *rows.shape[1:]), dtype=exact)
-    np.cumsum(rows, axis=0, out=until[1:])
+def _means(rows: NDArray[np.generic], count: int) -> NDArray[np.float32]:
+    """(count, m): the rows (n, m) averaged over `count` equal stretches."""
     edges = np.arange(count + 1) * (len(rows) / count)
-    whole = np.minimum(edges.astype(np.int64), len(rows) - 1)
-    part = (edges - whole)[:, None]
-    sums = until[whole] * (1 - part) + until[whole + 1] * part
-    return np.diff(sums, axis=0) * (count / len(rows))
+    means = np.empty((count, rows.shape[1]), dtype=np.float32)
+    for i, (low, high) in enumerate(pairwise(edges)):
+        first, last = int(low), min(math.ceil(high), len(rows))
+        shares = np.minimum(np.arange(first, last) + 1, high) - np.maximum(np.arange(first, last), low)
+        means[i] = (shares * (count / len(rows))).astype(np.float32) @ rows[first:last].astype(np.float32)
+    return means

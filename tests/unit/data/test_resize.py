@@ -37,7 +37,7 @@ def test_area_is_the_mean_of_what_a_pixel_covers(width: int, height: int, new_wi
     image = noise(width, height, width * 40 + height)
     found = np.asarray(area_average(image, (new_width, new_height))).astype(float)
     expected = area_mean(np.asarray(image), (new_width, new_height))
-    assert np.abs(found - expected).max() <= 0.5 + 1e-9  # rounded to a level
+    assert np.abs(found - expected).max() <= 0.5 + 1e-4  # computed in float32, rounded to a level
 
 
 @pytest.mark.parametrize(
