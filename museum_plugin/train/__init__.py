@@ -6,6 +6,8 @@ setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
 noising.py     which noise a step adds, at which t
 objective.py   the denoising loss that a run asks for
+reader.py      the next batches' pictures, opened in threads
+validation.py  the loss of pictures that are never trained on
 optimizer.py   optimisers and learning-rate schedules by sd-scripts' names
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file

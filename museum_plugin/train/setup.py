@@ -42,6 +42,7 @@ _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
 _NO_PART_OF_THE_RESULT = {
     "pretrained_model_name_or_path",
+    "conditioning_data_dir",
     "museum",
     "output_dir",
     "output_name",
@@ -55,6 +56,10 @@ _NO_PART_OF_THE_RESULT = {
     "log_with",
     "cache_latents",
     "cache_latents_to_disk",
+    "max_data_loader_n_workers",
+    "validate_every_n_steps",
+    "validate_every_n_epochs",
+    "max_validation_steps",
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 
