@@ -65,5 +65,8 @@ def _means(rows: NDArray[np.generic], count: int) -> NDArray[np.float32]:
     for i, (low, high) in enumerate(pairwise(edges)):
         first, last = int(low), min(math.ceil(high), len(rows))
         shares = np.minimum(np.arange(first, last) + 1, high) - np.maximum(np.arange(first, last), low)
-        means[i] = (shares * (count / len(rows))).astype(np.float32) @ rows[first:last].astype(np.float32)
+        shares = (shares * (count / len(rows))).astype(np.float32)
+        means[i] = (shares[:, None] * rows[first:last]).sum(
+            axis=0
+        )  # no BLAS: its order of adding is not ours to choose
     return means
