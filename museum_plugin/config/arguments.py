@@ -146,6 +146,8 @@ class _Given:
             log.warning("cache_info: captions and sizes are read anew at every start, so that none is out of date")
         if self.values.get("xformers") or self.values.get("sdpa"):
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
+        if self.values.get("skip_cache_check"):
+            log.info("skip_cache_check: cached latents are found by content and always checked, which takes no time")
 
     def section(self, section: str) -> dict[str, Any]:
         """The given values of one part of the RunConfig, by field; unet_lr stands after learning_rate and wins."""

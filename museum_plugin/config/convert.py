@@ -147,6 +147,21 @@ def to_resolution(value: object, where: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
+def to_range(value: object, where: str) -> tuple[float, float]:
+    """(from, to) from [2, 4] or "2.0,4.0".
+
+    Raises:
+        ConfigError: anything else.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        if isinstance(parts, (list, tuple)) and len(parts) == 2:
+            return to_float(parts[0], where), to_float(parts[1], where)
+    except ConfigError:
+        pass
+    raise refusal(where, value, '[2.0, 4.0] or "2.0,4.0" (from, to)') from None
+
+
 def to_rates(value: object, where: str) -> float | tuple[float, ...]:
     """One learning rate, or a list of them (sd-scripts: one for each text encoder); equal ones are one.
 

@@ -20,6 +20,7 @@ from museum_plugin.config.convert import (
     to_int,
     to_name,
     to_path,
+    to_range,
     to_resolution,
     to_text,
     to_text_or_off,
@@ -49,7 +50,7 @@ class Key:
     default: object = None
     """sd-scripts' own default, for a key that is not honoured."""
     instead: str = ""
-    """What is done instead, where that needs no apology."""
+    """What is done instead, for a key that is not honoured."""
 
 
 KEYS: dict[str, Key] = {
@@ -79,6 +80,13 @@ KEYS: dict[str, Key] = {
     "flip_aug": Key("GDS", to_bool),
     "random_crop": Key("GDS", to_bool),
     "color_aug": Key("GDS", to_bool),
+    "resize_interpolation": Key("GDS", to_text),
+    "face_crop_aug_range": Key("GDS", to_range),
+    "skip_image_resolution": Key("GD", to_resolution),
+    "validation_split": Key("GD", to_float),
+    "validation_seed": Key("GD", to_int),
+    "alpha_mask": Key("S", to_bool),
+    "conditioning_data_dir": Key("S", to_path),
     "image_dir": Key("S", to_path),
     "metadata_file": Key("S", to_path),
     "is_reg": Key("S", to_bool),
@@ -86,22 +94,15 @@ KEYS: dict[str, Key] = {
     "trigger": Key("DS", to_name),
 }
 NOT_HONOURED: dict[str, Key] = {
-    "validation_split": Key("GD", to_float, 0.0),
-    "validation_seed": Key("GD", to_int),
     "network_multiplier": Key(
         "GD", to_float, 1.0, "the LoRA is trained at its full strength; sd-scripts reads this key and never uses it"
     ),
-    "skip_image_resolution": Key("GD", _any),
-    "resize_interpolation": Key("GDS", to_text),
-    "face_crop_aug_range": Key("GDS", _any),
     "custom_attributes": Key(
         "GDS", _any, {}, "nothing reads them here; what diff_output_preservation is for, --method does"
     ),
     "cache_info": Key(
         "GDS", to_bool, False, "captions and sizes are read anew at every start, so that none is out of date"
     ),
-    "alpha_mask": Key("S", to_bool, False),
-    "conditioning_data_dir": Key("S", to_text),
 }
 """Known to sd-scripts, not honoured: checked, then told in a warning. Honouring one moves it to KEYS."""
 FRONT_END_KEYS = {
@@ -218,6 +219,8 @@ class _Reader:
         if not os.path.isdir(folder):
             beside = "" if folder.is_absolute() else f" (looked in the current folder and in {self.path.parent})"
             raise ConfigError(f'{self.path}: {where}: image_dir: no folder "{folder}"{beside}')
+        if "conditioning_data_dir" in own:
+            merged = {**merged, "conditioning_data_dir": existing(own["conditioning_data_dir"], self.path.parent)}
         return make_subset({**merged, "image_dir": folder, "metadata_file": metadata}, f"{self.path}: {where}")
 
     def _note_trigger(self, name: str | None, trigger: str | None, where: str) -> None:
@@ -233,11 +236,7 @@ class _Reader:
     def report(self) -> None:
         """Say what was taken but has no effect."""
         for name in sorted(self.ignored):
-            if instead := NOT_HONOURED[name].instead:
-                log.warning("%s: %s: %s", self.path, name, instead)
-        idle = sorted(name for name in self.ignored if not NOT_HONOURED[name].instead)
-        if idle:
-            log.warning("%s: known to sd-scripts but not honoured yet: %s", self.path, ", ".join(idle))
+            log.warning("%s: %s: %s", self.path, name, NOT_HONOURED[name].instead)
         if self.front_end:
             names = ", ".join(sorted(self.front_end))
             log.warning("%s: keys of training front ends that mean nothing in a dataset file: %s", self.path, names)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from museum_plugin.config.schema import DatasetConfig, require
+from museum_plugin.data.resize import resize
 from museum_plugin.errors import DataError
 
 Size = tuple[int, int]
@@ -58,7 +59,8 @@ def choose_bucket(size: Size, dataset: DatasetConfig) -> Placement:
     scaled until it covers it. With `bucket_no_upscale`: a picture larger in area than the resolution shrinks to it, and
     the bucket is the picture's size rounded down to the step.
 
-    Source: sd-scripts. Ours: without buckets the picture is also scaled to cover the resolution.
+    Source: sd-scripts. Ours: without buckets the picture is also scaled to cover the resolution, whether its latents
+    are cached or not (sd-scripts does so when they are and stops when they are not).
 
     Raises:
         ConfigError: see `bucket_resolutions`.
@@ -81,14 +83,16 @@ def choose_bucket(size: Size, dataset: DatasetConfig) -> Placement:
     return Placement(bucket, resized, (resized[0] - bucket[0]) // 2, (resized[1] - bucket[1]) // 2)
 
 
-def resize_and_crop(image: Image.Image, placement: Placement, flip: bool) -> Image.Image:
+def resize_and_crop(
+    image: Image.Image, placement: Placement, flip: bool, interpolation: str | None = None
+) -> Image.Image:
     """The part of the picture that is trained, in the size of its bucket; mirrored after the crop if `flip`.
 
-    Source: sd-scripts: area averaging when it shrinks, Lanczos when either side grows.
+    Args:
+        image: RGB or one channel, of any size.
+        interpolation: see `resize`.
     """
-    if image.size != placement.resized:
-        shrinks = image.width >= placement.resized[0] and image.height >= placement.resized[1]
-        image = image.resize(placement.resized, Image.Resampling.BOX if shrinks else Image.Resampling.LANCZOS)
+    image = resize(image, placement.resized, interpolation)
     left, top = placement.left, placement.top
     image = image.crop((left, top, left + placement.bucket[0], top + placement.bucket[1]))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image

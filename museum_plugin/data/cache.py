@@ -1,4 +1,4 @@
-"""Latents that are encoded once, kept in memory and, if asked, on disk."""
+"""Latents that are encoded once, kept in memory and, if asked, on disk; and the masks that go with them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from museum_plugin.config.files import write_atomically
+from museum_plugin.config.schema.data import VARIED
 from museum_plugin.data.buckets import Size
-from museum_plugin.data.dataset import Picture, StyleDataset, load_picture
+from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.data.images import picture_digest
+from museum_plugin.data.masks import at_latent_size
+from museum_plugin.data.picture import Picture, load_mask, load_picture
 from museum_plugin.errors import ConfigError, OutputError, TrainingError
 
 log = logging.getLogger("museum")
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the way from file to pixels changes, so that older latents are not used."""
 
 View = tuple[Picture, bool]
@@ -32,8 +35,9 @@ View = tuple[Picture, bool]
 class LatentCache:
     """The latents of pictures, found by content: an edited picture or another size is never stale.
 
-    A key is the sha256 of the picture's bytes, its placement, colour and flip, and the VAE. A file holds one latent and
-    its checksum. Files are written whole or not at all; a damaged one is named in a warning and rebuilt.
+    A key is the sha256 of the picture's bytes, its placement, colour and flip, how it is resized, whether its alpha
+    channel is a mask, and the VAE. A file holds one latent and its checksum. Files are written whole or not at all; a
+    damaged one is named in a warning and rebuilt. Masks are made anew by every run and kept in memory.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class LatentCache:
         self.folder = folder
         self.batch_size = batch_size
         self._memory: dict[str, Tensor] = {}
+        self._masks: dict[str, Tensor] = {}
         self._digests: dict[tuple[Path, int, int], str] = {}
         if folder is not None:
             try:
@@ -78,6 +83,28 @@ class LatentCache:
         self._encode(self._missing(dict(zip(keys, views, strict=True))), lambda count: None)
         return torch.stack([self._memory[key] for key in keys])
 
+    def masks(self, pictures: Sequence[Picture], flipped: Sequence[bool], size: tuple[int, int]) -> Tensor | None:
+        """(B, 1, h, w) float32 on the CPU: how much each place of the latents counts, 0..1; None if none is masked.
+
+        Args:
+            pictures: of one bucket; one without a mask counts everywhere.
+            flipped: for each picture, whether it is mirrored.
+            size: (h, w) of the latents.
+        Raises:
+            DataError: a picture or mask cannot be read, or they do not fit together.
+        """
+        if not any(picture.is_masked for picture in pictures):
+            return None
+        return torch.stack([self._mask(*view, size) for view in zip(pictures, flipped, strict=True)])
+
+    def _mask(self, picture: Picture, flip: bool, size: tuple[int, int]) -> Tensor:
+        if picture.moves or not picture.is_masked:
+            return at_latent_size(load_mask(picture, flip), size)
+        key = json.dumps([self.key(picture, flip), picture.mask and self._digest(picture.mask), size])
+        if key not in self._masks:
+            self._masks[key] = at_latent_size(load_mask(picture, flip), size)
+        return self._masks[key]
+
     def prepare(self, dataset: StyleDataset, progress: Callable[[int, int], None] | None = None) -> None:
         """Encode all that is missing, mirrored too where `flip_aug` is on; every latent is then in memory.
 
@@ -89,7 +116,7 @@ class LatentCache:
             DataError, TrainingError, OutputError: see `latents`.
         """
         for picture in dataset.pictures:
-            for name in ("random_crop", "color_aug"):
+            for name in VARIED:
                 if getattr(picture.subset, name):
                     raise ConfigError(
                         f"{name}: cannot be used with cache_latents ({picture.subset.image_dir}); turn one of them off"
@@ -116,7 +143,9 @@ class LatentCache:
         """
         shown = dataclasses.asdict(picture.placement)
         color = picture.color and dataclasses.asdict(picture.color)
+        subset = picture.subset
         content = [_FORMAT, self._digest(picture.path), shown, color, bool(flip), self.vae_fingerprint]
+        content += [subset.resize_interpolation, subset.alpha_mask]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _digest(self, path: Path) -> str:

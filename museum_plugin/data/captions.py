@@ -114,12 +114,23 @@ def plain_caption(caption: str, subset: SubsetConfig) -> str:
 
     The first line, the first of each `{a|b}`, no separators of ours. No prefix or suffix. Source: ours.
     """
-    caption = caption.split("\n")[0]
+    return _first_variant(caption.split("\n")[0], subset)
+
+
+def whole_caption(caption: str, subset: SubsetConfig) -> str:
+    """As `augment_caption` with nothing drawn, shuffled, dropped or truncated: for pictures that are only looked at.
+
+    Source: ours.
+    """
+    return _first_variant(_decorated(caption.split("\n")[0], subset), subset)
+
+
+def _first_variant(line: str, subset: SubsetConfig) -> str:
     if subset.enable_wildcard:
-        caption = replace_wildcards(caption, None)
-    if subset.keep_tokens_separator and subset.keep_tokens_separator in caption:
-        caption = _join(_split_tags(caption, subset))
-    return _without_secondary(caption, subset)
+        line = replace_wildcards(line, None)
+    if subset.keep_tokens_separator and subset.keep_tokens_separator in line:
+        line = _join(_split_tags(line, subset))
+    return _without_secondary(line, subset)
 
 
 def replace_wildcards(text: str, rng: random.Random | None) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,52 +16,27 @@ import torch
 from torch import Tensor
 
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
-from museum_plugin.data.buckets import Placement, Size, choose_bucket, resize_and_crop
+from museum_plugin.data.buckets import Size, choose_bucket
 from museum_plugin.data.captions import Progress, augment_caption
-from museum_plugin.data.images import (
-    ColorShift,
-    check_pictures,
-    open_picture,
-    picture_digest,
-    shift_color,
-    to_tensor,
-)
+from museum_plugin.data.faces import without_faces_in_buckets
+from museum_plugin.data.images import check_pictures, picture_digest
+from museum_plugin.data.masks import find_masks
+from museum_plugin.data.picture import Batch as Batch
+from museum_plugin.data.picture import Picture, load_picture, vary
+from museum_plugin.data.selection import Sources, held_out, large_enough, validation_batches, without
 from museum_plugin.data.sources import captioned_pictures, picture_sizes
 from museum_plugin.errors import DataError
 
 log = logging.getLogger("museum")
-_WHERE_NOT_WHAT = ("subsets", "image_dir", "metadata_file", "caption_extension", "class_tokens")
-"""Settings that only say where pictures and captions come from; both are hashed themselves."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture file, and how it is shown to the model."""
-
-    path: Path
-    size: Size
-    """(width, height) of the upright picture, in pixels."""
-    caption: str
-    """As written by the user, without augmentation or trigger."""
-    subset: SubsetConfig
-    placement: Placement
-    loss_weight: float = 1.0
-    """Factor of this picture's loss; prior_loss_weight for regularisation pictures."""
-    color: ColorShift | None = None
-    """Drawn for one batch with `color_aug`."""
-
-
-@dataclass
-class Batch:
-    """Pictures of one bucket, as they are shown in one step."""
-
-    pictures: list[Picture]
-    """With `random_crop` or `color_aug` their placement and colour are those drawn for this batch."""
-    captions: list[str]
-    """Augmented; before any trigger is added."""
-    flipped: list[bool]
-    images: Tensor | None = None
-    """(B, 3, H, W) float32 in [-1, 1] once somebody loads them."""
+_WHERE_NOT_WHAT = (
+    "subsets",
+    "image_dir",
+    "metadata_file",
+    "caption_extension",
+    "class_tokens",
+    "conditioning_data_dir",
+)
+"""Settings that only say where pictures, captions and masks come from; these are hashed themselves."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +63,23 @@ class StyleDataset:
         """
         self.name = style.name
         self.pictures: tuple[Picture, ...] = ()
-        """Every picture once, in the order of the dataset file, by name within a folder."""
+        """Every picture to train on once, in the order of the dataset file, by name within a folder."""
+        self.validation: tuple[Batch, ...] = ()
+        """The pictures that are held out (`validation_split`), as they are: no flip, crop in the middle."""
         self._parts: list[tuple[DatasetConfig, range]] = []
         self._buckets: list[_Bucket] = []
         require(len(style.datasets) >= 1, f"style {style.name}: no [[datasets]], so there is nothing to learn from")
         subsets = dict.fromkeys(subset for dataset in style.datasets for subset in dataset.subsets)
         captions = {subset: captioned_pictures(subset) for subset in subsets}
-        sizes = picture_sizes(path for found in captions.values() for path in found)
-        for dataset in style.datasets:
-            self._add(dataset, captions, sizes, prior_loss_weight)
+        measured = picture_sizes(path for found in captions.values() for path in found)
+        sizes = {subset: {path: measured[path] for path in found} for subset, found in captions.items()}
+        parts = [(dataset, large_enough(sizes, dataset)) for dataset in style.datasets]
+        held = held_out(parts, picture_digest)
+        for dataset, own in parts:
+            learned, prior = _placed(dataset, captions, own, prior_loss_weight)
+            if held:
+                self.validation += validation_batches([p for p in learned if p.path in held], dataset)
+            self._add(dataset, without(learned, held), without(prior, held))
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -111,7 +95,7 @@ class StyleDataset:
         content = []
         for dataset, members in self._parts:
             rows = [
-                (picture_digest(p.path), p.caption, p.loss_weight, _changed_settings(p.subset))
+                (picture_digest(p.path), p.caption, p.loss_weight, _changed_settings(p.subset), *_mask_digest(p))
                 for p in self.pictures[members.start : members.stop]
             ]
             content.append({"settings": _changed_settings(dataset), "pictures": sorted(rows, key=json.dumps)})
@@ -136,7 +120,7 @@ class StyleDataset:
             picture = self.pictures[member]
             flipped.append(picture.subset.flip_aug and rng.random() < 0.5)
             captions.append(augment_caption(picture.caption, picture.subset, rng, progress))
-            pictures.append(_vary(picture, rng))
+            pictures.append(vary(picture, rng))
         return Batch(pictures, captions, flipped)
 
     def images(self, batch: Batch) -> Tensor:
@@ -153,7 +137,9 @@ class StyleDataset:
         Raises:
             DataError: names all pictures that cannot be read, ten at most.
         """
-        check_pictures(dict.fromkeys(picture.path for picture in self.pictures))
+        pictures = [*self.pictures, *(picture for batch in self.validation for picture in batch.pictures)]
+        masks = [picture.mask for picture in pictures if picture.mask]
+        check_pictures(dict.fromkeys([*(picture.path for picture in pictures), *masks]))
 
     def _order(self, epoch: int, seed: int) -> list[tuple[int, ...]]:
         """The batches of an epoch; the latest epoch is remembered."""
@@ -168,25 +154,8 @@ class StyleDataset:
             self._epoch = ((epoch, seed), batches)
         return self._epoch[1]
 
-    def _add(
-        self,
-        dataset: DatasetConfig,
-        captions: dict[SubsetConfig, dict[Path, str]],
-        sizes: dict[Path, Size],
-        prior_loss_weight: float,
-    ) -> None:
-        """Place the pictures of one `[[datasets]]` in its buckets."""
-        learned: list[Picture] = []
-        prior: list[Picture] = []
-        for subset in dataset.subsets:
-            weight = prior_loss_weight if subset.is_reg else 1.0
-            placed = _place(subset, dataset, captions[subset], sizes, weight)
-            (prior if subset.is_reg else learned).extend(placed)
-        if not learned:
-            raise DataError(
-                f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
-                "pictures; put them into the [[datasets]] of the pictures to learn"
-            )
+    def _add(self, dataset: DatasetConfig, learned: list[Picture], prior: list[Picture]) -> None:
+        """Put the pictures of one `[[datasets]]` into its buckets."""
         repeats = [picture.subset.num_repeats for picture in learned]
         prior_repeats = regularization_repeats([picture.subset.num_repeats for picture in prior], sum(repeats))
         if unused := prior_repeats.count(0):
@@ -200,22 +169,6 @@ class StyleDataset:
         for member, (picture, count) in enumerate(used, start=first):
             buckets.setdefault(picture.placement.bucket, []).extend([member] * count)
         self._buckets += [_Bucket(tuple(members), dataset.batch_size) for members in buckets.values()]
-
-
-def load_picture(picture: Picture, flip: bool) -> Tensor:
-    """(3, H, W) float32 in [-1, 1]: one picture, cropped to its bucket, with its colour shift, mirrored if `flip`.
-
-    Raises:
-        DataError: the picture cannot be read, or was replaced by one of another size.
-    """
-    image = open_picture(picture.path)
-    if image.size != picture.size:
-        raise DataError(
-            f"{picture.path}: the picture had {picture.size[0]}x{picture.size[1]} pixels when training started "
-            f"and has {image.width}x{image.height} now; start again"
-        )
-    image = resize_and_crop(image, picture.placement, flip)
-    return to_tensor(image if picture.color is None else shift_color(image, picture.color))
 
 
 def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
@@ -240,31 +193,42 @@ def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
     return counts
 
 
+def _placed(
+    dataset: DatasetConfig, captions: Mapping[SubsetConfig, dict[Path, str]], sizes: Sources, prior_loss_weight: float
+) -> tuple[list[Picture], list[Picture]]:
+    """The pictures of one `[[datasets]]`: those to learn, and those of prior preservation."""
+    learned: list[Picture] = []
+    prior: list[Picture] = []
+    for subset in dataset.subsets:
+        weight = prior_loss_weight if subset.is_reg else 1.0
+        shown = without_faces_in_buckets(subset, dataset)
+        (prior if subset.is_reg else learned).extend(_place(shown, dataset, captions[subset], sizes[subset], weight))
+    if not learned:
+        raise DataError(
+            f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
+            "pictures; put them into the [[datasets]] of the pictures to learn"
+        )
+    return learned, prior
+
+
 def _place(
     subset: SubsetConfig, dataset: DatasetConfig, captions: dict[Path, str], sizes: dict[Path, Size], loss_weight: float
 ) -> list[Picture]:
+    """The pictures of `sizes`, as this subset shows them."""
     pictures = []
-    for path, caption in captions.items():
+    masks = find_masks(subset, sizes)
+    for path, size in sizes.items():
         try:
-            placement = choose_bucket(sizes[path], dataset)
+            placement = choose_bucket(size, dataset)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        pictures.append(Picture(path, sizes[path], caption, subset, placement, loss_weight))
+        pictures.append(Picture(path, size, captions[path], subset, placement, loss_weight, mask=masks.get(path)))
     return pictures
 
 
-def _vary(picture: Picture, rng: random.Random) -> Picture:
-    """The picture with the crop and colours drawn for one batch. Source: sd-scripts (ranges and chances)."""
-    if picture.subset.random_crop:
-        old = picture.placement
-        left = rng.randint(0, old.resized[0] - old.bucket[0])
-        top = rng.randint(0, old.resized[1] - old.bucket[1])
-        picture = dataclasses.replace(picture, placement=dataclasses.replace(old, left=left, top=top))
-    if picture.subset.color_aug and rng.random() <= 0.33:
-        turn = rng.random() > 0.5
-        shift = ColorShift(hue=rng.uniform(-16, 16)) if turn else ColorShift(gamma=rng.uniform(0.95, 1.05))
-        picture = dataclasses.replace(picture, color=shift)
-    return picture
+def _mask_digest(picture: Picture) -> list[str]:
+    """Nothing where there is no mask, so that such fingerprints stay what they were."""
+    return [] if picture.mask is None else [picture_digest(picture.mask)]
 
 
 def _changed_settings(config: DatasetConfig | SubsetConfig) -> dict[str, object]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""Lower case; matched in any case."""
+"""Lower case; matched in any case. What else can be read here: see `extensions`."""
+_PLUGINS = ("pillow_avif", "pillow_jxl", "jxlpy.JXLImagePlugin")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,9 +52,21 @@ class ColorShift:
     """Exponent on brightness in [0, 1]; above 1 is darker."""
 
 
-def list_pictures(folder: Path) -> list[Path]:
+@cache
+def extensions() -> tuple[str, ...]:
+    """EXTENSIONS, and .avif and .jxl where Pillow itself or an installed plug-in of it reads them."""
+    for plugin in _PLUGINS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(plugin)
+    known = Image.registered_extensions()
+    return EXTENSIONS + tuple(ending for ending in (".avif", ".jxl") if known.get(ending) in Image.OPEN)
+
+
+def list_pictures(folder: Path, key: str = "image_dir") -> list[Path]:
     """The pictures that lie directly in a folder, sorted by name; hidden files are left out.
 
+    Args:
+        key: what names the folder, for messages.
     Raises:
         DataError: the folder is missing, is no folder, or may not be read.
     """
@@ -59,27 +74,38 @@ def list_pictures(folder: Path) -> list[Path]:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.is_dir()]
     except FileNotFoundError:
-        raise DataError(f"image_dir: there is no folder {folder}{_nearest_folder(folder)}") from None
+        raise DataError(f"{key}: there is no folder {folder}{_nearest_folder(folder)}") from None
     except NotADirectoryError:
-        raise DataError(f"image_dir: {folder} is a file; give the folder that holds the pictures") from None
+        raise DataError(f"{key}: {folder} is a file; give the folder that holds the pictures") from None
     except OSError as error:
         raise DataError(
-            f"image_dir: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
+            f"{key}: the folder {folder} cannot be read ({error.strerror}); allow reading and entering it"
         ) from None
-    found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS)
+    endings = extensions()
+    found = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings)
     return [folder / name for name in found]
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The picture as RGB, turned upright by its EXIF orientation, transparency laid on white.
+def open_picture(path: Path, *, on_white: bool = True) -> Image.Image:
+    """The picture as RGB, turned upright by its EXIF orientation.
+
+    Args:
+        on_white: lay transparency on white; else it is dropped, and the colours below it show.
+    Raises:
+        DataError: the file is missing, damaged or not a picture.
+    """
+    with _upright(path) as image:
+        return _rgb(image, on_white)
+
+
+def open_alpha(path: Path) -> Image.Image:
+    """The alpha channel of a picture, upright, in 8 bits: 255 is opaque, also where there is no such channel.
 
     Raises:
         DataError: the file is missing, damaged or not a picture.
     """
-    with _naming(path), Image.open(path) as file:
-        file.load()
-        turn = _TURNS.get(_orientation(file, path))
-        return _rgb_on_white(file if turn is None else file.transpose(turn))
+    with _upright(path) as image:
+        return image.convert("RGBA").getchannel("A")
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -158,11 +184,22 @@ def _orientation(file: Image.Image, path: Path) -> int:
         return 1
 
 
-def _rgb_on_white(image: Image.Image) -> Image.Image:
+@contextlib.contextmanager
+def _upright(path: Path) -> Iterator[Image.Image]:
+    """The picture in its own mode, turned upright by its EXIF orientation; errors inside name the file."""
+    with _naming(path), Image.open(path) as file:
+        file.load()
+        turn = _TURNS.get(_orientation(file, path))
+        yield file if turn is None else file.transpose(turn)
+
+
+def _rgb(image: Image.Image, on_white: bool) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow would clip 16-bit grey to 8 bits, which turns most of it white.
         grey = np.asarray(image, dtype=np.float64).clip(0, 65535) / 257
         image = Image.fromarray(grey.round().astype(np.uint8))
+    if image.has_transparency_data and not on_white:
+        return image.convert("RGBA").convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from museum_plugin.config.refusal import shown
 from museum_plugin.config.schema import SubsetConfig
-from museum_plugin.data.images import EXTENSIONS
+from museum_plugin.data.images import extensions
 from museum_plugin.errors import DataError
 
 _LISTED = 10
@@ -112,7 +112,7 @@ def _text(entry: Mapping[str, Any], name: str, file: Path, key: str) -> str:
 
 def _locate(path: Path) -> Path | None:
     """The file itself, else the picture of this stem; None where there is neither."""
-    endings = ("", *EXTENSIONS, *(extension.upper() for extension in EXTENSIONS))
+    endings = ("", *extensions(), *(extension.upper() for extension in extensions()))
     candidates = (path.with_name(path.name + ending) for ending in endings)
     try:
         return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.data.buckets import Size
 from museum_plugin.data.captions import caption_file, read_caption
-from museum_plugin.data.images import EXTENSIONS, check_pictures, list_pictures, picture_size
+from museum_plugin.data.images import check_pictures, extensions, list_pictures, picture_size
 from museum_plugin.data.metadata_file import metadata_captions
 from museum_plugin.errors import DataError
 
@@ -27,7 +27,8 @@ def captioned_pictures(subset: SubsetConfig) -> dict[Path, str]:
     paths = list_pictures(subset.image_dir)
     if not paths:
         raise DataError(
-            f"image_dir: no picture in {subset.image_dir}; looked for {', '.join(EXTENSIONS)} (not in folders below it)"
+            f"image_dir: no picture in {subset.image_dir}; looked for {', '.join(extensions())} "
+            "(not in folders below it)"
         )
     _warn_of_missing_captions(paths, subset)
     return {path: read_caption(path, subset) for path in paths}

@@ -78,6 +78,28 @@ def denoising_loss(pred: Tensor, target: Tensor) -> Tensor:
     return squared_error(pred, target).flatten(1).mean(1)
 
 
+def masked(loss: Tensor, mask: Tensor | None) -> Tensor:
+    """The loss of each place times how much that place counts.
+
+        loss_bchw * mask_bhw
+
+    Source: sd-scripts `masked_loss` and `alpha_mask`: the mean afterwards is over all places, masked ones too.
+
+    Args:
+        loss: (B, C, h, w) of each element, unweighted; any shape without a mask.
+        mask: (B, 1, h, w) in 0..1; None leaves the loss as it is.
+    Returns:
+        The shape and dtype of `loss`.
+    Raises:
+        ValueError: shapes do not agree.
+    """
+    if mask is None:
+        return loss
+    if loss.ndim != 4 or mask.shape != (len(loss), 1, *loss.shape[2:]):
+        raise ValueError(f"mask {tuple(mask.shape)} does not fit a loss of {tuple(loss.shape)}")
+    return loss * mask.to(loss.dtype)
+
+
 def signal_to_noise(alpha_bar: Tensor) -> Tensor:
     """SNR = alpha_bar / (1 - alpha_bar), the ratio of signal to noise variance.
 

@@ -6,6 +6,8 @@ setup.py       everything a style needs before its first step
 step.py        one forward pass of the student, and its loss terms
 noising.py     which noise a step adds, at which t
 objective.py   the denoising loss that a run asks for
+reader.py      the next batches' pictures, opened in threads
+validation.py  the loss of pictures that are never trained on
 optimizer.py   optimisers by sd-scripts' names
 schedule.py    learning-rate schedules by sd-scripts' names
 parameter_groups.py  which parameters learn at which rate

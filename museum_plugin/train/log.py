@@ -69,6 +69,7 @@ class Progress:
         self._bar = tqdm(total=steps, initial=start, desc=title, disable=not visible, dynamic_ncols=True)
         self._device = device
         self._smooth: dict[str, Tensor] = {}
+        self._notes: dict[str, str] = {}
 
     def update(self, terms: dict[str, Tensor], *, show: bool) -> None:
         """Advance by one step; the numbers are read from the device only when they are shown."""
@@ -78,8 +79,12 @@ class Progress:
             self._smooth[name] = before * _SMOOTHING + value * (1 - _SMOOTHING)
         if show:
             shown = {name: f"{value.item():.3f}" for name, value in self._smooth.items()}
-            self._bar.set_postfix({**shown, "memory": memory_text(self._device)}, refresh=False)
+            self._bar.set_postfix({**shown, **self._notes, "memory": memory_text(self._device)}, refresh=False)
         self._bar.update()
+
+    def note(self, name: str, value: float) -> None:
+        """Show a number until another of this name comes."""
+        self._notes[name] = f"{value:.3f}"
 
     def means(self) -> dict[str, float]:
         """The smoothed terms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +24,7 @@ from museum_plugin.train.log import Progress, StopRequest
 from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
+from museum_plugin.train.reader import BatchReader
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
 from museum_plugin.train.start import (
     check_run,
@@ -43,7 +45,9 @@ from museum_plugin.train.step import (
     rng_for,
     student_pass,
 )
+from museum_plugin.train.validation import validation_is_due, validation_loss
 
+log = logging.getLogger("museum")
 _SHOWN_EVERY = 10
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -104,10 +108,10 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
     progress = Progress(lesson.title, start, run.training.steps, museum.base.device, visible=visible)
     found: dict[str, Tensor] = {}
     begun = time.perf_counter()
-    with closing(progress):
+    with closing(progress), closing(_reader(room, lesson)) as reader:
         for step in range(start, run.training.steps):
             for micro in range(run.training.gradient_accumulation_steps):
-                found = _backward(room, lesson, step, micro)
+                found = _backward(room, lesson, reader, step, micro)
             average_gradients(accelerator, parameters)
             for term, _ in lesson.training.terms.values():
                 term.after_backward(museum)
@@ -120,26 +124,28 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
             optimizer.zero_grad()
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
+            _validate(room, lesson, step, progress)
             _save(room, lesson, step, stop)
     take_average(optimizer)
     return (time.perf_counter() - begun) / max(1, run.training.steps - start)
 
 
-def _backward(room: Classroom, lesson: Lesson, step: int, micro: int) -> dict[str, Tensor]:
+def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
     """One micro-step: teachers' numbers, the student's pass, its terms, the gradients. Returns the weighted terms."""
     run, accelerator = room.run, room.accelerator
     accumulated, processes = run.training.gradient_accumulation_steps, accelerator.num_processes
     part = micro * processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
-    batch, pictures = _style_batch(room, lesson, step, step * accumulated * processes + part)
+    shown = reader.batch(step * accumulated * processes + part)
+    batch = _style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
-        replay = _replay_inputs(room, lesson, rng, len(pictures))
+        replay = _replay_inputs(room, lesson, rng, len(shown.pictures))
         with accelerator.autocast():
             done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
             found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
         bad = not_finite(found)
         if any_process(accelerator, bool(bad)):
-            raise not_finite_error(bad, lesson.title, step, pictures)
+            raise not_finite_error(bad, lesson.title, step, [str(p.path) for p in shown.pictures])
         total = torch.stack(list(found.values())).sum() / accumulated
         if total.requires_grad:  # not where dropout left out every layer
             accelerator.backward(total)
@@ -154,6 +160,24 @@ def _report(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> N
     if _is_due(room.run.preview.every_n_steps, step):
         with averaged(lesson.training.optimizer):
             write_previews(room, lesson, step + 1)
+
+
+def _validate(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> None:
+    """The loss of the held-out pictures where it is due; without such pictures nothing happens."""
+    training, dataset = room.run.training, lesson.dataset
+    size = training.gradient_accumulation_steps * room.accelerator.num_processes
+    if not (dataset.validation and room.accelerator.is_main_process):
+        return
+    if not validation_is_due(training, step, batches_a_step=size, batches_an_epoch=dataset.batches_per_epoch):
+        return
+    batches = dataset.validation[: training.max_validation_steps]
+    shown = (_style_batch(room, lesson, batch, keep=True) for batch in batches)
+    with room.accelerator.autocast():
+        loss = validation_loss(room.museum, room.denoiser, shown, lesson.options.text)
+    progress.note("validation", loss)
+    log.info("%s: validation loss %.4f after step %d", lesson.title, loss, step + 1)
+    if room.run.output.log_with:
+        room.accelerator.log({f"{lesson.title}/validation": loss}, step=step)
 
 
 def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None:
@@ -176,17 +200,33 @@ def _save(room: Classroom, lesson: Lesson, step: int, stop: StopRequest) -> None
         )
 
 
-def _style_batch(room: Classroom, lesson: Lesson, step: int, index: int) -> tuple[StyleBatch, list[str]]:
+def _reader(room: Classroom, lesson: Lesson) -> BatchReader:
     training = room.run.training
-    batch = lesson.dataset.batch(index, training.seed, step=step, steps=training.steps)
-    if training.cache_latents or training.cache_latents_to_disk:
+    return BatchReader(
+        lesson.dataset,
+        training.seed,
+        threads=0 if _is_cached(room) else training.reader_threads,
+        stride=room.accelerator.num_processes,
+        accumulated=training.gradient_accumulation_steps,
+        steps=training.steps,
+    )
+
+
+def _is_cached(room: Classroom) -> bool:
+    return room.run.training.cache_latents or room.run.training.cache_latents_to_disk
+
+
+def _style_batch(room: Classroom, lesson: Lesson, batch: Batch, *, keep: bool = False) -> StyleBatch:
+    """The batch as latents on the device; `keep` them in memory even if the run does not cache."""
+    if keep or _is_cached(room):
         latents = room.cache.latents(batch.pictures, batch.flipped)
     else:
-        latents = room.cache.encode(lesson.dataset.images(batch))
+        latents = room.cache.encode(lesson.dataset.images(batch) if batch.images is None else batch.images)
     weights = torch.tensor([picture.loss_weight for picture in batch.pictures])
+    masks = room.cache.masks(batch.pictures, batch.flipped, (latents.shape[2], latents.shape[3]))
     device = room.museum.base.device
-    style_batch = StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device))
-    return style_batch, [str(p.path) for p in batch.pictures]
+    masks = masks if masks is None else masks.to(device)
+    return StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks)
 
 
 def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
 _NO_PART_OF_THE_RESULT = {
     "pretrained_model_name_or_path",
+    "conditioning_data_dir",
     "museum",
     "output_dir",
     "output_name",
@@ -58,6 +59,10 @@ _NO_PART_OF_THE_RESULT = {
     "cache_latents_to_disk",
     "network_weights",
     "base_weights",
+    "max_data_loader_n_workers",
+    "validate_every_n_steps",
+    "validate_every_n_epochs",
+    "max_validation_steps",
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 

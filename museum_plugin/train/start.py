@@ -37,6 +37,9 @@ def check_run(run: RunConfig) -> None:
         ConfigError: method, optimizer, schedule, precision or log are not possible here.
         OutputError: a result could not be written.
     """
+    subsets = [subset for style in run.styles for dataset in style.datasets for subset in dataset.subsets]
+    if run.loss.masked_loss and not any(subset.conditioning_data_dir or subset.alpha_mask for subset in subsets):
+        log.warning("masked_loss: nothing is masked, since no subset has conditioning_data_dir or alpha_mask")
     build_terms(run.method.name, run.method.weights)
     check_optimizer(run.optimizer, run.network)
     check_schedule(run.optimizer)

@@ -14,6 +14,7 @@ from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import TrainingError
+from museum_plugin.losses.denoising import masked
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.method import Step, Term
 from museum_plugin.museum.museum import Museum
@@ -53,6 +54,8 @@ class StyleBatch:
     prompts: tuple[str, ...]
     loss_weights: Tensor
     """(B,): below 1 for prior preservation pictures."""
+    masks: Tensor | None = None
+    """(B, 1, h, w) in 0..1: how much each place counts."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Pass:
     target: Tensor
     loss_weights: Tensor
     step: Step
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class PassOptions:
     text: TextEncoding
     watched: tuple[str, ...] = ()
     """Blocks whose outputs a term needs."""
+    timestep: int | None = None
+    """The t of every sample; None draws one for each."""
 
 
 def student_pass(
@@ -94,6 +100,8 @@ def student_pass(
     device = batch.latents.device
     noise = draw_noise(batch.latents, options.loss, rng.tensor)
     t = draw_timesteps(len(noise), denoiser.timesteps, options.loss, rng.tensor).to(device)
+    if options.timestep is not None:
+        t = torch.full_like(t, options.timestep)
     noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
     states = encode_prompts(museum.base, batch.prompts, options.text)
     pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)
@@ -107,7 +115,7 @@ def student_pass(
         replay_alpha_bar=denoiser.alpha_bar(replay.batch.t) if replay else None,
         features=features,
     )
-    return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step)
+    return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
 
 
 def _predict(
@@ -135,7 +143,7 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """The weighted terms of a step by name; their sum is what is minimised."""
     errors = elementwise_loss(done.pred, done.target, done.step, loss, len(museum.base.alphas_cumprod))
-    per_sample = errors.flatten(1).mean(1) * done.loss_weights
+    per_sample = masked(errors, done.masks).flatten(1).mean(1) * done.loss_weights
     found = {DENOISING: weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()}
     for name, (term, weight) in terms.items():
         penalty = term.penalty(museum, done.step)

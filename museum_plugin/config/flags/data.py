@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_float, to_int, to_path, to_resolution, to_text
+from museum_plugin.config.convert import to_bool, to_float, to_int, to_path, to_range, to_resolution, to_text
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.schema.data import RESIZE_INTERPOLATIONS
 
 FLAGS: tuple[Flag, ...] = (
     Flag("config_file", "files", to_path,
@@ -52,4 +53,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag("flip_aug", "subset.flip_aug", to_bool, "mirror pictures at random"),
     Flag("random_crop", "subset.random_crop", to_bool, "crop at random instead of at the centre"),
     Flag("color_aug", "subset.color_aug", to_bool, "vary colours a little"),
+    Flag("face_crop_aug_range", "subset.face_crop_aug_range", to_range,
+         "crop around the face that a file name ends with (_x_y_width_height): shorter side of the crop in face sizes, "
+         "such as 2.0,4.0; without buckets only"),
+    Flag("resize_interpolation", "subset.resize_interpolation", to_text,
+         "how pictures are resized; by default area where both sides shrink, else lanczos", RESIZE_INTERPOLATIONS),
+    Flag("skip_image_resolution", "dataset.skip_image_resolution", to_resolution,
+         "leave out pictures of no more pixels than this: 512 or 512,768 (width, height)"),
+    Flag("validation_split", "dataset.validation_split", to_float,
+         "share of the pictures that is held out for the validation loss, 0 to 1"),
+    Flag("validation_seed", "dataset.validation_seed", to_int, "which pictures are held out (default: 0)"),
+    Flag("alpha_mask", "subset.alpha_mask", to_bool, "the pictures' alpha channel weighs the loss of each place"),
+    Flag("conditioning_data_dir", "subset.conditioning_data_dir", to_path,
+         "masks of the pictures' names, for --masked_loss", is_input=True),
 )  # fmt: skip

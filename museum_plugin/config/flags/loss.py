@@ -41,4 +41,6 @@ FLAGS: tuple[Flag, ...] = (
     Flag("zero_terminal_snr", "loss.zero_terminal_snr", to_bool,
          "rescale the noise schedule to end in pure noise, for training, bank and previews; for bases that predict v"),
     Flag("prior_loss_weight", "loss.prior_loss_weight", to_float, "factor of the loss of regularisation pictures"),
+    Flag("masked_loss", "loss.masked_loss", to_bool,
+         "the masks of conditioning_data_dir (red channel) weigh the loss of each place"),
 )  # fmt: skip

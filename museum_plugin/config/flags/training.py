@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_int
+from museum_plugin.config.convert import to_bool, to_count_or_off, to_int
 from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
@@ -15,4 +15,16 @@ FLAGS: tuple[Flag, ...] = (
     Flag("cache_latents_to_disk", "training.cache_latents_to_disk", to_bool,
          "keep latents in files, in output_dir/latents"),
     Flag("vae_batch_size", "training.vae_batch_size", to_int, "pictures encoded at once when caching"),
+    Flag("max_data_loader_n_workers", "training.reader_threads", to_int,
+         "batches whose pictures are opened ahead, in threads; changes no number; 0: none"),
+    Flag("persistent_data_loader_workers", "training", to_bool,
+         "accepted for sd-scripts' sake; the threads that open pictures always stay"),
+    Flag("skip_cache_check", "training", to_bool,
+         "accepted for sd-scripts' sake; a cached latent is found by its content and always checked"),
+    Flag("validate_every_n_steps", "training.validate_every_n_steps", to_count_or_off,
+         "optimizer steps between validation losses, with validation_split; 0 or nothing: see validate_every_n_epochs"),
+    Flag("validate_every_n_epochs", "training.validate_every_n_epochs", to_count_or_off,
+         "epochs between validation losses; 0 or nothing: 1, or none if validate_every_n_steps is given"),
+    Flag("max_validation_steps", "training.max_validation_steps", to_count_or_off,
+         "batches of a validation loss; 0 or nothing: all"),
 )  # fmt: skip

@@ -6,10 +6,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema.require import require
 
 RESERVED_STYLE_NAMES = ("base", "no trigger")
 """What the grid calls the columns that show no style."""
+VARIED = ("random_crop", "color_aug", "face_crop_aug_range")
+"""Settings of a subset whose pictures differ in every step, so that their latents cannot be kept."""
+RESIZE_INTERPOLATIONS = ("lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box")
+"""What `resize_interpolation` may be; sd-scripts' names."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,14 @@ class SubsetConfig:
     """Prior preservation pictures."""
     metadata_file: Path | None = None
     """.json or .jsonl: which pictures of the folder, or of others, with captions and tags; None: all of the folder."""
+    resize_interpolation: str | None = None
+    """How pictures are resized, one of RESIZE_INTERPOLATIONS; None: area if both sides shrink, else lanczos."""
+    face_crop_aug_range: tuple[float, float] | None = None
+    """Shorter side of the crop in face sizes, from and to; the face's place stands in the file name."""
+    alpha_mask: bool = False
+    """The alpha channel weighs the loss of each place."""
+    conditioning_data_dir: Path | None = None
+    """Folder of masks with the pictures' names; their red channel weighs the loss of each place."""
 
     def __post_init__(self) -> None:
         require(self.num_repeats >= 1, f"num_repeats: found {self.num_repeats}, must be 1 or more")
@@ -64,6 +77,21 @@ class SubsetConfig:
             require(0 <= value <= 1, f"{name}: found {value}, must lie between 0 and 1")
         for name in ("token_warmup_min", "token_warmup_step", "caption_dropout_every_n_epochs"):
             require(getattr(self, name) >= 0, f"{name}: found {getattr(self, name)}, must be 0 or more")
+        self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        way, faces = self.resize_interpolation, self.face_crop_aug_range
+        if way is not None and way not in RESIZE_INTERPOLATIONS:
+            near = did_you_mean(way, RESIZE_INTERPOLATIONS)
+            raise refusal("resize_interpolation", way, ", ".join(RESIZE_INTERPOLATIONS) + near)
+        require(
+            faces is None or 0 < faces[0] <= faces[1],
+            f"face_crop_aug_range: found {faces}, must be two numbers above 0, the smaller one first",
+        )
+        require(
+            not (self.alpha_mask and self.conditioning_data_dir),
+            f"alpha_mask: cannot go with conditioning_data_dir ({self.conditioning_data_dir}); keep one of them",
+        )
 
 
 @dataclass(frozen=True)
@@ -80,6 +108,12 @@ class DatasetConfig:
     bucket_reso_steps: int = 64
     """Pixels; a multiple of 8."""
     bucket_no_upscale: bool = False
+    skip_image_resolution: tuple[int, int] | None = None
+    """Pictures of no more pixels than (width, height) are left out."""
+    validation_split: float = 0.0
+    """Share of the pictures that is never trained on, 0 or more and below 1."""
+    validation_seed: int | None = None
+    """Decides which pictures that are; None is 0."""
 
     def __post_init__(self) -> None:
         require(len(self.subsets) >= 1, "datasets: a dataset needs at least one [[datasets.subsets]] with an image_dir")
@@ -93,6 +127,12 @@ class DatasetConfig:
             1 <= self.min_bucket_reso <= self.max_bucket_reso,
             f"min_bucket_reso: found {self.min_bucket_reso}, must lie between 1 and max_bucket_reso "
             f"({self.max_bucket_reso})",
+        )
+        skipped = self.skip_image_resolution
+        require(skipped is None or min(skipped) >= 1, f"skip_image_resolution: found {skipped}, must be 1 or more")
+        require(
+            0 <= self.validation_split < 1,
+            f"validation_split: found {self.validation_split}, must be 0 or more and below 1",
         )
 
 

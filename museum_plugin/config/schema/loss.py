@@ -70,6 +70,8 @@ class LossConfig:
 
     prior_loss_weight: float = 1.0
     """Factor of the loss of regularisation pictures."""
+    masked_loss: bool = False
+    """Masks of `conditioning_data_dir` weigh the loss of each place."""
 
     def __post_init__(self) -> None:
         self._check_noise()

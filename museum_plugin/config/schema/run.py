@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from museum_plugin.config.schema.base import BaseConfig
-from museum_plugin.config.schema.data import StyleData
+from museum_plugin.config.schema.data import VARIED, StyleData
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
@@ -36,7 +36,12 @@ class RunConfig:
         cached = self.training.cache_latents or self.training.cache_latents_to_disk
         for style in self.styles:
             for subset in (subset for dataset in style.datasets for subset in dataset.subsets):
-                for name in ("random_crop", "color_aug"):
+                masks = subset.conditioning_data_dir
+                require(
+                    masks is None or self.loss.masked_loss,
+                    f"conditioning_data_dir ({masks}): its masks are used with --masked_loss only; give it too",
+                )
+                for name in VARIED:
                     require(
                         not (cached and getattr(subset, name)),
                         f"{name} ({subset.image_dir}): cannot be used with cache_latents, since such pictures differ "

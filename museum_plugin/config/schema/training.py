@@ -18,6 +18,14 @@ class TrainingConfig:
     cache_latents: bool = False
     cache_latents_to_disk: bool = False
     vae_batch_size: int = 1
+    reader_threads: int = 2
+    """How many batches are opened ahead, each in a thread of its own; 0: none."""
+    validate_every_n_steps: int | None = None
+    """Optimizer steps between validation losses; None: see validate_every_n_epochs."""
+    validate_every_n_epochs: int | None = None
+    """Epochs between validation losses; None: 1, or none where validate_every_n_steps is given."""
+    max_validation_steps: int | None = None
+    """Batches of a validation loss; None: all that are held out."""
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"max_train_steps: found {self.steps}, must be 1 or more")
@@ -26,4 +34,11 @@ class TrainingConfig:
             f"gradient_accumulation_steps: found {self.gradient_accumulation_steps}, must be 1 or more",
         )
         require(self.vae_batch_size >= 1, f"vae_batch_size: found {self.vae_batch_size}, must be 1 or more")
+        for name in ("validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name}: found {value}, must be 1 or more")
+        require(
+            0 <= self.reader_threads <= 64,
+            f"max_data_loader_n_workers: found {self.reader_threads}, must lie between 0 and 64",
+        )
         require(0 <= self.seed < 2**63, f"seed: found {self.seed}, must lie between 0 and 2^63")

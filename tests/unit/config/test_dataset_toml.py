@@ -109,6 +109,10 @@ def test_every_honoured_key_reaches_the_schema(key: str) -> None:
         "metadata_file": ('"m.json"', Path("m.json")),
         "caption_extension": ('".cap"', ".cap"),
         "bucket_reso_steps": ("8", 8),
+        "resize_interpolation": ('"area"', "area"),
+        "face_crop_aug_range": ("[2, 4.5]", (2.0, 4.5)),
+        "skip_image_resolution": ("[32, 48]", (32, 48)),
+        "conditioning_data_dir": ('"more"', Path("more")),
     }
     default = {"to_bool": ("true", True), "to_int": ("300", 300), "to_float": ("0.5", 0.5)}
     text, value = values.get(key) or default.get(KEYS[key].convert.__name__, ('"x"', "x"))
@@ -167,6 +171,18 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
         (ONE + "enable_wildcard = 3", SUBSET + "enable_wildcard: found 3, allowed: true, false"),
         (ONE + "num_repeats = 0", SUBSET + "num_repeats: found 0, must be 1 or more"),
         (ONE + "keep_tokens = -1", SUBSET + "keep_tokens: found -1, must be 0 or more"),
+        (ONE + "resize_interpolation = 'lanzcos'", SUBSET + "resize_interpolation: found 'lanzcos', allowed: lanczos, "
+         'nearest, bilinear, linear, bicubic, cubic, area, box; did you mean "lanczos"?'),
+        (ONE + "face_crop_aug_range = [4, 2]", SUBSET + "face_crop_aug_range: found (4.0, 2.0), must be two numbers "
+         "above 0, the smaller one first"),
+        (ONE + "face_crop_aug_range = 4", SUBSET + 'face_crop_aug_range: found 4, allowed: [2.0, 4.0] or "2.0,4.0" '
+         "(from, to)"),
+        (ONE + "alpha_mask = true\nconditioning_data_dir = 'more'", SUBSET + "alpha_mask: cannot go with "
+         "conditioning_data_dir (more); keep one of them"),
+        (ONE.replace("64", "64\nskip_image_resolution = 0"), "data.toml: datasets[0]: skip_image_resolution: found "
+         "(0, 0), must be 1 or more"),
+        (ONE.replace("64", "64\nvalidation_split = 1.0"), "data.toml: datasets[0]: validation_split: found 1.0, must "
+         "be 0 or more and below 1"),
         (ONE + "style = ' '", SUBSET + "style: found ' ', allowed: a name that is not empty"),
         (ONE.replace("img", "gone"), SUBSET + 'image_dir: no folder "gone" (looked in the current folder and in .)'),
         (ONE.replace("img", ""), SUBSET + "image_dir: found '', allowed: a path"),
@@ -198,9 +214,17 @@ def test_a_mistake_is_named_exactly(text: str, message: str) -> None:
 
 
 def test_what_is_not_honoured_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    read(ONE + 'conditioning_data_dir = "m"\nalpha_mask = true\ncache_info = false\n')
+    read("[general]\ncache_info = true\n" + ONE + "cache_info = true\n")
 
-    assert caplog.messages == ["data.toml: known to sd-scripts but not honoured yet: alpha_mask, conditioning_data_dir"]
+    (message,) = caplog.messages
+    assert message.startswith("data.toml: cache_info: ")
+
+
+def test_what_is_not_honoured_but_at_its_default_is_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    read(ONE + "cache_info = false\ncustom_attributes = {}\n")
+
+    assert caplog.messages == []
+    assert all(key.instead for key in NOT_HONOURED.values())
 
 
 @pytest.mark.parametrize(

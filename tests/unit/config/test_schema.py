@@ -22,17 +22,27 @@ def test_ordinary_style_names_pass(name: str | None) -> None:
     assert StyleData(name, "auto", ()).name == name
 
 
-@pytest.mark.parametrize("name", ["random_crop", "color_aug"])
+@pytest.mark.parametrize("name", ["random_crop = true", "color_aug = true", "face_crop_aug_range = [2, 4]"])
 @pytest.mark.parametrize("cache", ["cache_latents", "cache_latents_to_disk"])
 def test_pictures_that_differ_in_every_step_cannot_be_cached(name: str, cache: str, tmp_path: Path) -> None:
     dataset = tmp_path / "data.toml"
-    dataset.write_text(
-        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{tmp_path}"\n{name} = true\n'
-    )
+    dataset.write_text(f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{tmp_path}"\n{name}\n')
     command = ["--dataset_config", str(dataset)]
     parse_command_line(command)
-    with pytest.raises(ConfigError, match=name):
+    with pytest.raises(ConfigError, match=name.split()[0]):
         parse_command_line([*command, f"--{cache}"])
+
+
+def test_masks_that_would_not_be_used_are_refused(tmp_path: Path) -> None:
+    dataset = tmp_path / "data.toml"
+    dataset.write_text(
+        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{tmp_path}"\n'
+        f'conditioning_data_dir = "{tmp_path}"\n'
+    )
+    command = ["--dataset_config", str(dataset)]
+    assert parse_command_line([*command, "--masked_loss"]).loss.masked_loss
+    with pytest.raises(ConfigError, match=r"conditioning_data_dir .*--masked_loss"):
+        parse_command_line(command)
 
 
 def test_tags_need_something_to_split_at() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,15 @@ def bucketed(*subsets: SubsetConfig, **settings: object) -> DatasetConfig:
 
 def style_of(*datasets: DatasetConfig, name: str | None = "ink") -> StyleData:
     return StyleData(name, None, datasets)
+
+
+def area_mean(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W, ...) in another (width, height): each the exact mean of what it covers."""
+
+    def shares(old: int, new: int) -> np.ndarray:
+        edges = [old * k / new for k in range(new + 1)]
+        covered = [[max(0.0, min(hi, j + 1) - max(lo, j)) for j in range(old)] for lo, hi in pairwise(edges)]
+        return np.array(covered) * new / old
+
+    down, across = shares(pixels.shape[0], size[1]), shares(pixels.shape[1], size[0])
+    return np.einsum("ij,jk...,lk->il...", down, pixels.astype(np.float64), across)

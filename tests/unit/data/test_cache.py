@@ -118,10 +118,14 @@ def test_without_flip_aug_only_the_plain_picture_is_encoded(data: StyleDataset) 
     assert encode.pictures == 5
 
 
-@pytest.mark.parametrize("name", ["random_crop", "color_aug"])
-def test_pictures_that_differ_in_every_step_are_not_skipped_silently(data: StyleDataset, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("random_crop", True), ("color_aug", True), ("face_crop_aug_range", (2.0, 4.0))]
+)
+def test_pictures_that_differ_in_every_step_are_not_skipped_silently(
+    data: StyleDataset, name: str, value: object
+) -> None:
     folder = data.pictures[0].path.parent
-    varied = StyleDataset(style_of(dataset_of(SubsetConfig(folder, **{name: True}))))
+    varied = StyleDataset(style_of(dataset_of(SubsetConfig(folder, **{name: value}))))
     with pytest.raises(ConfigError, match=rf"{name}: cannot be used with cache_latents \({folder}\)"):
         cache_of().prepare(varied)
 
@@ -139,6 +143,8 @@ def test_the_key_knows_bytes_placement_colour_flip_and_vae(data: StyleDataset, t
         cache.key(replace(picture, placement=replace(place, resized=(80, 64))), False),
         cache.key(replace(picture, color=ColorShift(hue=3.0)), False),
         cache_of(vae="other").key(picture, False),
+        cache.key(replace(picture, subset=replace(picture.subset, resize_interpolation="box")), False),
+        cache.key(replace(picture, subset=replace(picture.subset, alpha_mask=True)), False),
     ]
     assert len(set(keys)) == len(keys)
     copy = tmp_path / "copy.png"

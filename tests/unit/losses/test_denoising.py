@@ -9,6 +9,7 @@ from museum_plugin.losses.denoising import (
     debiased_weight,
     denoising_loss,
     in_working_precision,
+    masked,
     min_snr_weight,
     noise_like_weight,
     signal_to_noise,
@@ -206,3 +207,30 @@ def test_weights_are_computed_in_float32_or_wider(weight) -> None:
 def test_weights_refuse_and_name(call, names: str) -> None:
     with pytest.raises(ValueError, match=names):
         call()
+
+
+def test_a_mask_weighs_each_place() -> None:
+    loss = torch.arange(16.0).view(2, 2, 2, 2)
+    mask = torch.tensor([[[[1.0, 0.0], [0.5, 1.0]]], [[[0.0, 0.0], [0.0, 0.25]]]])
+    expected = [[[0, 0], [1, 3]], [[4, 0], [3, 7]]], [[[0, 0], [0, 2.75]], [[0, 0], [0, 3.75]]]
+    assert masked(loss, mask).tolist() == list(expected)
+    assert masked(loss, None) is loss
+    assert torch.equal(masked(loss, torch.ones(2, 1, 2, 2)), loss)
+    assert masked(loss.double(), mask).dtype == torch.float64
+    assert masked(loss, mask.double()).dtype == torch.float32
+
+
+def test_masked_places_get_no_gradient() -> None:
+    pred = torch.ones(1, 3, 2, 2, requires_grad=True)
+    mask = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]]])
+    masked(squared_error(pred, torch.zeros(1, 3, 2, 2)), mask).mean().backward()
+    assert pred.grad is not None
+    torch.testing.assert_close(pred.grad, (2 * mask / 12).expand(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 2, 3), (1, 1, 2, 2), (2, 2, 2, 2), (2, 2, 2)])
+def test_a_mask_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        masked(torch.ones(2, 2, 2, 2), torch.ones(shape))
+    with pytest.raises(ValueError, match="does not fit"):
+        masked(torch.ones(2, 2), torch.ones(2, 1))

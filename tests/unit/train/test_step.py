@@ -181,6 +181,23 @@ def test_the_loss_type_and_its_schedule_are_those_asked_for(base: BaseModel) -> 
     assert term(loss_type="l1", debiased_estimation_loss=True) == pytest.approx(debiased.mean().item(), rel=1e-4)
 
 
+def test_masks_go_with_their_batch_into_the_loss(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    half = torch.zeros(2, 1, 8, 8)
+    half[..., :4] = 1
+    with museum.attached(), torch.no_grad():
+        options = PassOptions(LossConfig(), TextEncoding())
+        given = dataclasses.replace(batch(), masks=half)
+        done = student_pass(museum, Denoiser(base), given, rng_for(0, "ink", 0), None, options)
+    usual, _ = run(museum)
+    assert torch.equal(done.pred, usual.pred)
+    found = loss_terms(museum, done, {}, LossConfig(), "epsilon")["denoising"]
+    left = (done.pred - done.target)[..., :4]
+    assert found.item() == pytest.approx(left.square().mean().item() / 2)
+    absolute = loss_terms(museum, done, {}, LossConfig(loss_type="l1"), "epsilon")["denoising"]
+    assert absolute.item() == pytest.approx(left.abs().mean().item() / 2)
+
+
 class Constant(Term):
     """A penalty of 2, or none."""
 

@@ -1,0 +1,86 @@
+"""Pictures opened ahead are those that would have been opened in turn."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from museum_plugin.config.schema import SubsetConfig
+from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.errors import DataError
+from museum_plugin.train.reader import BatchReader
+from tests.unit.data.drawn import bucketed, draw_folder, style_of
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> StyleDataset:
+    folder = draw_folder(tmp_path, [(64, 64)] * 5 + [(128, 64)] * 2)
+    subset = SubsetConfig(folder, flip_aug=True, random_crop=True, shuffle_caption=True, color_aug=True)
+    return StyleDataset(style_of(bucketed(subset, batch_size=2)))
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+@pytest.mark.parametrize(("start", "stride"), [(0, 1), (5, 1), (1, 3)])
+def test_neither_threads_nor_where_it_starts_change_a_number(
+    data: StyleDataset, threads: int, start: int, stride: int
+) -> None:
+    reader = BatchReader(data, 7, threads=threads, stride=stride)
+    for index in range(start, start + 12 * stride, stride):
+        batch, expected = reader.batch(index), data.batch(index, 7)
+        assert (batch.pictures, batch.captions, batch.flipped) == (
+            expected.pictures,
+            expected.captions,
+            expected.flipped,
+        )
+        assert batch.images is not None
+        assert torch.equal(batch.images, data.images(expected))
+    reader.close()
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_captions_know_how_far_the_training_is(tmp_path: Path, threads: int) -> None:
+    """Two processes with two micro-steps each: four batches are one step."""
+    folder = draw_folder(tmp_path, [(64, 64)] * 8)
+    data = StyleDataset(
+        style_of(bucketed(SubsetConfig(folder, token_warmup_min=1, token_warmup_step=0.5), batch_size=8))
+    )
+    reader = BatchReader(data, 7, threads=threads, stride=2, accumulated=2, steps=8)
+    shown = [reader.batch(index).captions for index in range(1, 32, 2)]
+    reader.close()
+    assert shown == [data.batch(index, 7, step=index // 4, steps=8).captions for index in range(1, 32, 2)]
+    assert [captions[0].count(",") for captions in shown] == [0] * 4 + [1] * 2 + [2] * 2 + [3] * 8
+
+
+def test_without_threads_nothing_is_opened(data: StyleDataset) -> None:
+    before = threading.active_count()
+    reader = BatchReader(data, 7, threads=0)
+    assert reader.batch(3) == data.batch(3, 7)
+    assert threading.active_count() == before
+    reader.close()
+
+
+def test_the_next_batches_are_begun_and_no_more(data: StyleDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    monkeypatch.setattr(data, "images", lambda batch: opened.append(1) or torch.zeros(1))
+    reader = BatchReader(data, 7, threads=3)
+    for done in range(1, 5):
+        reader.batch(done)
+    reader.close()
+    assert 4 <= len(opened) <= 4 + 3
+
+
+def test_a_damaged_picture_is_told_with_its_own_batch(data: StyleDataset) -> None:
+    index = next(i for i in range(20) if data.batch(i, 7).pictures[0].path == data.pictures[0].path)
+    reader = BatchReader(data, 7, threads=2)
+    bad = data.pictures[0].path
+    bad.write_bytes(bad.read_bytes()[:300])
+    used = [any(p.path == bad for p in data.batch(i, 7).pictures) for i in range(index + 1)]
+    first = used.index(True)
+    for i in range(first):
+        reader.batch(i)
+    with pytest.raises(DataError, match=bad.name):
+        reader.batch(first)
+    reader.close()
