@@ -1,18 +1,38 @@
-"""A lesson outside of a whole run: what `train` does before the first step, for benchmarks that need only the steps."""
+"""What the benchmarks teach: the demo's settings, and a lesson outside of a whole run where only steps are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from accelerate import Accelerator
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import load_base
+from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.museum.store import new_museum
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, latent_cache
+
+JOINT = "joint"
+"""All styles at once, which no user can do who gets them one by one: the upper reference."""
+
+
+def run_config(method: str, seed: int, folder: Path, style: str, more: Sequence[str]) -> RunConfig:
+    """The configuration that a user's command line would give."""
+    return parse_command_line(
+        [
+            "--config_file=presets/demo.toml",
+            f"--dataset_config=examples/styles/{style}.toml",
+            f"--museum={folder / 'museum.safetensors'}",
+            f"--output_dir={folder}",
+            f"--method={'finetune' if method == JOINT else method}",
+            f"--seed={seed}",
+            *more,
+        ]
+    )
 
 
 @contextmanager

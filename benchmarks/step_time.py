@@ -13,17 +13,17 @@ import logging
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks.forgetting import run_config
-from benchmarks.lessons import first_lesson
+from benchmarks.lessons import first_lesson, run_config
 from museum_plugin.train.log import StopRequest
 from museum_plugin.train.loop import teach_style
 
 
-def seconds_a_step(method: str, flags: list[str]) -> float:
+def seconds_a_step(method: str, flags: Sequence[str]) -> float:
     """Processor seconds: unlike those of the clock they leave out what else the machine is doing."""
     with tempfile.TemporaryDirectory() as folder:
         run = run_config(method, 0, Path(folder), "ink", ["--replay_sampling_steps=4", *flags])
@@ -31,6 +31,23 @@ def seconds_a_step(method: str, flags: list[str]) -> float:
             begun = time.process_time()
             teach_style(room, lesson, StopRequest())
             return (time.process_time() - begun) / run.training.steps
+
+
+def measure(methods: Sequence[str], flags: Sequence[str], *, rounds: int, steps: int) -> list[dict[str, float]]:
+    """Seconds a step of each method on one thread, round by round."""
+    flags, threads = [*flags, f"--max_train_steps={steps}"], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds_a_step(methods[0], flags)  # warms up whatever is made once
+        return [{method: seconds_a_step(method, flags) for method in methods} for _ in range(rounds)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def median_seconds(methods: Sequence[str], flags: Sequence[str]) -> dict[str, float]:
+    """Of a step, by method."""
+    rounds = measure(methods, flags, rounds=5, steps=30)
+    return {method: statistics.median(found[method] for found in rounds) for method in methods}
 
 
 def main() -> None:
@@ -41,11 +58,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--set", nargs="*", default=[], metavar="FLAG=VALUE", help="more flags of train_museum.py")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     logging.getLogger("museum").setLevel(logging.ERROR)
-    flags = [f"--max_train_steps={args.steps}", *(f"--{pair}" for pair in args.set)]
-    seconds_a_step("finetune", flags)  # warms up whatever is made once
-    rounds = [{method: seconds_a_step(method, flags) for method in args.methods} for _ in range(args.rounds)]
+    rounds = measure(args.methods, [f"--{pair}" for pair in args.set], rounds=args.rounds, steps=args.steps)
     first = args.methods[0]
     print(f"{'method':10}{'s/step':>10}{'/ ' + first:>14}{'lowest':>10}{'highest':>10}")
     for method in args.methods:
