@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from museum_plugin.errors import MuseumError
+from museum_plugin.errors import Interrupted, MuseumError
 
 _TALKATIVE = ("xformers", "bitsandbytes", "diffusers", "transformers", "accelerate")
 
@@ -16,20 +16,23 @@ def run_reporting_errors(work: Callable[[], None], *, when_stopped: str) -> int:
     """Do the work; say what went wrong as the user can mend it.
 
     Args:
-        when_stopped: said after Ctrl+C.
+        when_stopped: said after Ctrl+C, where whoever stopped does not say it better.
     Returns:
-        The exit code: 0, that of the error (see `errors.py`), or 130.
+        The exit code: 0, that of the error or of the signal (see `errors.py`).
     """
     _quiet_libraries()
     try:
         work()
         sys.stdout.flush()
+    except Interrupted as stop:  # asked for, so no error
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     except MuseumError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print(when_stopped, file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or when_stopped, file=sys.stderr)
+        return int(getattr(stop, "exit_code", 130))
     except BrokenPipeError:  # `... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -268,7 +268,9 @@ def _build(given: _Given) -> RunConfig:
         log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
     trained = _trained_parts(given)
     warmup = values.get("lr_warmup_steps", 0)
-    optimizer: dict[str, float] = {"warmup_steps": round(warmup * training.steps) if warmup < 1 else int(warmup)}
+    if warmup >= 1 or training.epochs is None:  # else only the pictures tell how many steps there are
+        warmup = int(warmup) if warmup >= 1 else round(warmup * training.steps)
+    optimizer: dict[str, float] = {"warmup_steps": warmup}
     if not trained["train_text_encoder"] and given.section("optimizer").get("text_encoder_learning_rate", 0.0) > 0:
         optimizer["text_encoder_learning_rate"] = 0.0
     rank = given.section("network").get("rank", NetworkConfig.rank)

@@ -91,10 +91,11 @@ def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) ->
     """
     check_schedule(config)
     schedule = config.schedule
+    warmup = round(config.warmup_steps * steps) if config.warmup_steps < 1 else int(config.warmup_steps)
     if schedule == "constant" and config.warmup_steps:
         schedule = "constant_with_warmup"
     try:
-        return get_scheduler(schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)
+        return get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     except ValueError as error:  # "polynomial" below its last rate
         raise ConfigError(f"lr_scheduler: {schedule} refuses this learning rate: {error}") from error
 

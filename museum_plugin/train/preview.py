@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.config.files import write_atomically
 from museum_plugin.judge.grid import to_pictures
 from museum_plugin.judge.lettering import png
 from museum_plugin.judge.retention import Exhibition, draw
+from museum_plugin.train.between import run_stem
 from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
 
 _PREVIEWED = 4
 
 
-def write_previews(room: Classroom, lesson: Lesson, step: int) -> None:
+def write_previews(room: Classroom, lesson: Lesson, number: str, asked_to_stop: Callable[[], bool]) -> None:
     """Draw the sample prompts (else the first captions) with the style's trigger into `output_dir/sample`.
 
+    Args:
+        number: of the epoch or step, as it stands in the file names.
+        asked_to_stop: looked at before each picture; what is still to be drawn is left out.
     Raises:
         OutputError: a picture cannot be written.
     """
-    if not room.accelerator.is_main_process:
-        return
-    run = room.run
-    prompts = run.preview.prompts or lesson.captions[:_PREVIEWED]
-    seeds = tuple(run.training.seed + i for i in range(len(prompts)))
-    exhibition = Exhibition(prompts, seeds, sampling_plan(run, lesson.dataset, room))
-    images = decode_latents(room.museum.base, draw(room.museum, exhibition, lesson.name or None))
-    for i, (image, seed) in enumerate(zip(to_pictures(images), seeds, strict=True)):
-        name = f"{run.output.output_name}_{lesson.title}_{step:06d}_{i:02d}_{seed}.png"
-        write_atomically(run.output.output_dir / "sample" / name, png(image))
+    run, folder, stem = room.run, room.run.output.output_dir / "sample", run_stem(room, lesson)
+    plan, time = sampling_plan(run, lesson.dataset, room), datetime.now().strftime("%Y%m%d%H%M%S")
+    for i, prompt in enumerate(run.preview.prompts or lesson.captions[:_PREVIEWED]):
+        if asked_to_stop():
+            return
+        seed = run.training.seed + i
+        latents = draw(room.museum, Exhibition((prompt,), (seed,), plan), lesson.name or None)
+        (image,) = to_pictures(decode_latents(room.museum.base, latents))
+        write_atomically(folder / f"{stem}_{number}_{i:02d}_{time}_{seed}.png", png(image))

@@ -19,7 +19,9 @@ from museum_plugin.methods import build_terms
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.museum.triggers import choose_words
+from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.optimizer import check_schedule, optimizer_class
+from museum_plugin.train.resume import museum_of_state
 
 log = logging.getLogger("museum")
 
@@ -38,6 +40,8 @@ def check_run(run: RunConfig) -> None:
         raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
+    if run.output.resume is not None:
+        read_state(run.output.resume)
     _check_writable(run.output.output_dir / f"{run.output.output_name}.safetensors")
     if run.output.museum is not None:
         _check_writable(run.output.museum)
@@ -75,17 +79,19 @@ def make_accelerator(run: RunConfig) -> Accelerator:
 
 
 def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
-    """The museum that grows: the file's, or a new one.
+    """The museum that grows: the file's, else that of the state of `--resume`, else a new one.
 
     Raises:
-        ConfigError: the base has fewer text layers than clip_skip asks for.
+        ConfigError: the base has fewer text layers than clip_skip asks for; the state of --resume cannot be read.
         MuseumFileError: the file cannot be read, or belongs to another base or shape.
     """
     layers = min(encoder.config.num_hidden_layers for encoder in base.text_encoders)
     if run.base.clip_skip > layers:
         raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base.name} has {layers}")
     network, path = run.network, run.output.museum
-    if path is None or not path.exists():
+    found = path is not None and path.exists()
+    museum = open_museum(path, base) if path is not None and found else museum_of_state(run.output, base)
+    if museum is None:
         return new_museum(
             base,
             rank=network.rank,
@@ -93,8 +99,10 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
             seed=run.training.seed,
             with_text_encoder=network.train_text_encoder,
         )
-    museum = open_museum(path, base)
-    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder)
+    origin = path if found else run.output.resume
+    check_network(
+        museum, Path(str(origin)), rank=network.rank, alpha=network.alpha, with_text_encoder=network.train_text_encoder
+    )
     return museum
 
 

@@ -16,7 +16,8 @@ class OptimizerConfig:
     unet_learning_rate: float = 1e-4
     text_encoder_learning_rate: float = 0.0
     schedule: str = "cosine"
-    warmup_steps: int = 0
+    warmup_steps: float = 0
+    """Below 1 it is a share of all steps."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this total norm; 0 does not clip."""
 

@@ -15,6 +15,10 @@ class PreviewConfig:
     prompts: tuple[str, ...] = ()
     """Without trigger; where "{style}" stands it is replaced by the style's phrase, else the phrase is appended."""
     every_n_steps: int | None = None
+    every_n_epochs: int | None = None
+    """Takes the place of `every_n_steps`."""
+    at_first: bool = False
+    """Also before the first step."""
     width: int | None = None
     """Pixels; None: the style's resolution."""
     height: int | None = None
@@ -36,6 +40,21 @@ class OutputConfig:
     keep_history: int = 5
     """How many earlier versions of the museum file are kept."""
     save_every_n_steps: int | None = None
+    save_every_n_epochs: int | None = None
+    save_n_epoch_ratio: int | None = None
+    """At least so many files of epochs in a run; takes the place of `save_every_n_epochs`."""
+    save_last_n_steps: int | None = None
+    """Files of steps longer ago than this are removed."""
+    save_last_n_epochs: int | None = None
+    """So many files of epochs stay."""
+    save_last_n_steps_state: int | None = None
+    """The same for states; None: as for the files."""
+    save_last_n_epochs_state: int | None = None
+    save_state: bool = False
+    """A state beside each file in between, and one at the end."""
+    save_state_on_train_end: bool = False
+    resume: Path | None = None
+    """The state to go on from."""
     logging_dir: Path | None = None
     log_with: str | None = None
     """tensorboard | wandb | all."""

@@ -53,22 +53,37 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--lr_scheduler", "constant"], "optimizer.schedule", "constant"),
     (["--lr_warmup_steps", "100"], "optimizer.warmup_steps", 100),
     (["--lr_warmup_steps", "10%", "--max_train_steps", "500"], "optimizer.warmup_steps", 50),
+    (["--lr_warmup_steps", "10%", "--max_train_epochs", "5"], "optimizer.warmup_steps", 0.1),
     (["--max_grad_norm", "0"], "optimizer.max_grad_norm", 0.0),
     (["--min_snr_gamma", "5"], "loss.min_snr_gamma", 5.0),
     (["--noise_offset", "0.05"], "loss.noise_offset", 0.05),
     (["--max_train_steps", "7"], "training.steps", 7),
+    (["--max_train_epochs", "7"], "training.epochs", 7),
+    (["--max_train_epochs", "0"], "training.epochs", None),
+    (["--skip_nonfinite", "3"], "training.skip_nonfinite", 3),
     (["--gradient_accumulation_steps", "2"], "training.gradient_accumulation_steps", 2),
     (["--seed", "42"], "training.seed", 42),
     (["--cache_latents"], "training.cache_latents", True),
     (["--cache_latents_to_disk"], "training.cache_latents_to_disk", True),
     (["--vae_batch_size", "3"], "training.vae_batch_size", 3),
     (["--sample_every_n_steps", "50"], "preview.every_n_steps", 50),
+    (["--sample_every_n_epochs", "2"], "preview.every_n_epochs", 2),
+    (["--sample_at_first"], "preview.at_first", True),
     (["--output_dir", "out"], "output.output_dir", Path("out")),
     (["--output_name", "mine"], "output.output_name", "mine"),
     (["--museum", "a/mine.safetensors"], "output.museum", Path("a/mine.safetensors")),
     (["--museum", "a/mine.safetensors"], "output.output_name", "mine"),
     (["--keep_history", "2"], "output.keep_history", 2),
     (["--save_every_n_steps", "9"], "output.save_every_n_steps", 9),
+    (["--save_every_n_epochs", "9"], "output.save_every_n_epochs", 9),
+    (["--save_n_epoch_ratio", "3"], "output.save_n_epoch_ratio", 3),
+    (["--save_last_n_steps", "4"], "output.save_last_n_steps", 4),
+    (["--save_last_n_epochs", "4"], "output.save_last_n_epochs", 4),
+    (["--save_last_n_steps_state", "4"], "output.save_last_n_steps_state", 4),
+    (["--save_last_n_epochs_state", "4"], "output.save_last_n_epochs_state", 4),
+    (["--save_state"], "output.save_state", True),
+    (["--save_state_on_train_end"], "output.save_state_on_train_end", True),
+    (["--resume", "a-state"], "output.resume", Path("a-state")),
     (["--logging_dir", "logs"], "output.logging_dir", Path("logs")),
     (["--logging_dir", "logs", "--log_with", "all"], "output.log_with", "all"),
     (["--slot_vectors", "2"], "slot.vectors", 2),
@@ -197,7 +212,7 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO", "museum")
 
     from_file(
-        'max_train_epochs = 5\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\nnetwork_dropout = 0.1\n'
+        'zero_stage = 3\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\nnetwork_dropout = 0.1\n'
         'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
         'pretrained_model_name_or_path = "base"\n',
         "--vae",
@@ -205,8 +220,8 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     )
 
     assert caplog.messages == [
-        "known to sd-scripts but not honoured yet: max_train_epochs, network_dropout, "
-        "network_module=lycoris.kohya (networks.lora is trained), vae",
+        "known to sd-scripts but not honoured yet: network_dropout, "
+        "network_module=lycoris.kohya (networks.lora is trained), vae, zero_stage",
         "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
         "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",
     ]
