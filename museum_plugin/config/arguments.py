@@ -29,8 +29,9 @@ from museum_plugin.config.flags import (
 from museum_plugin.config.flags import (
     describe as describe,
 )
-from museum_plugin.config.read import existing, read_prompts, read_table
+from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.sample_prompts import read_prompt_file, read_prompt_items
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
 from museum_plugin.errors import ConfigError
 
@@ -276,6 +277,7 @@ def _build(given: _Given) -> RunConfig:
     rank = given.section("network").get("rank", NetworkConfig.rank)
     museum = values.get("museum")
     prompts = values.get("sample_prompts", ())
+    read = read_prompt_file(prompts) if isinstance(prompts, Path) else read_prompt_items(prompts, "sample_prompts")
     return RunConfig(
         base=base,
         network=given.build("network", **{"alpha": float(rank), **given.section("network"), **trained}),
@@ -285,7 +287,7 @@ def _build(given: _Given) -> RunConfig:
         method=given.build("method"),
         replay=given.build("replay"),
         training=training,
-        preview=given.build("preview", prompts=read_prompts(prompts) if isinstance(prompts, Path) else prompts),
+        preview=given.build("preview", prompts=read[0], options=read[1]),
         output=given.build(
             "output",
             output_dir=values.get("output_dir", Path("output")),

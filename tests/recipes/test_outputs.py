@@ -57,6 +57,25 @@ def test_previews(school: School, teach: Teach) -> None:
     assert exhibition["prompts"] == ["a red cat", "a {style} fish"]
 
 
+def test_a_preview_prompt_may_have_settings_of_its_own(school: School, teach: Teach) -> None:
+    prompts = school.folder / "own prompts.txt"
+    prompts.write_text("a red cat\na red cat --w 128 --d 5 --ss euler_a --s 2 --n blue\n", encoding="utf-8")
+    flags = ["--sample_at_first", "--sample_every_n_epochs=1", f"--sample_prompts={prompts}"]
+
+    assert teach(school.command("--method=finetune", *flags, "--max_train_epochs=1")).code == 0
+
+    found = sorted((school.museum.parent / "sample").iterdir())
+    assert [re.sub("_20\\d{12}_", "_", path.name) for path in found] == [
+        "mine_e000000_00_0.png",
+        "mine_e000000_01_5.png",
+        "mine_e000001_00_0.png",
+        "mine_e000001_01_5.png",
+    ]
+    with Image.open(found[0]) as usual, Image.open(found[1]) as own:
+        assert (usual.size, own.size) == ((64, 64), (128, 64))
+    assert found[1].read_bytes() != found[3].read_bytes(), "the museum has learned"
+
+
 def test_logs_for_tensorboard(school: School, teach: Teach) -> None:
     logs = school.folder / "logs"
     flags = ["--log_with=tensorboard", f"--logging_dir={logs}", "--max_train_steps=11", "--optimizer_type=SGD"]

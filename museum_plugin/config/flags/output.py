@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from museum_plugin.config.convert import to_bool, to_count_or_off, to_float, to_int, to_name, to_path, to_text
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.schema import SAMPLERS
 
 FLAGS: tuple[Flag, ...] = (
     Flag("sample_prompts", "preview.prompts", to_path,
-         "text file, one preview prompt a line; {style} stands for the style's phrase", is_input=True),
+         "preview prompts (.txt: one a line, .toml, .json); {style} stands for the style's phrase", is_input=True),
+    Flag("sample_sampler", "preview.sampler", to_text, "sampler of previews", SAMPLERS),
     Flag("sample_every_n_steps", "preview.every_n_steps", to_count_or_off,
          "optimizer steps between previews; 0 or nothing: none"),
     Flag("sample_every_n_epochs", "preview.every_n_epochs", to_count_or_off,

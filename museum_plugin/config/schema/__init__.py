@@ -9,13 +9,14 @@ from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
 from museum_plugin.config.schema.optimizer import OptimizerConfig
-from museum_plugin.config.schema.output import OutputConfig, PreviewConfig
+from museum_plugin.config.schema.output import SAMPLERS, OutputConfig, PreviewConfig, PromptOptions
 from museum_plugin.config.schema.require import require
 from museum_plugin.config.schema.run import RunConfig
 from museum_plugin.config.schema.training import TrainingConfig
 
 __all__ = [
     "RESERVED_STYLE_NAMES",
+    "SAMPLERS",
     "BaseConfig",
     "DatasetConfig",
     "LossConfig",
@@ -24,6 +25,7 @@ __all__ = [
     "OptimizerConfig",
     "OutputConfig",
     "PreviewConfig",
+    "PromptOptions",
     "ReplayConfig",
     "RunConfig",
     "SlotConfig",

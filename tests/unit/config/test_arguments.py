@@ -68,6 +68,7 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--vae_batch_size", "3"], "training.vae_batch_size", 3),
     (["--sample_every_n_steps", "50"], "preview.every_n_steps", 50),
     (["--sample_every_n_epochs", "2"], "preview.every_n_epochs", 2),
+    (["--sample_sampler", "k_euler_a"], "preview.sampler", "k_euler_a"),
     (["--sample_at_first"], "preview.at_first", True),
     (["--output_dir", "out"], "output.output_dir", Path("out")),
     (["--output_name", "mine"], "output.output_name", "mine"),

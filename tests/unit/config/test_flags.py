@@ -21,7 +21,7 @@ def test_every_flag_names_a_field_of_the_schema(flag: Flag) -> None:
 
 def test_every_field_of_the_schema_has_a_flag() -> None:
     without = {
-        "preview": {"width", "height"},
+        "preview": {"width", "height", "options"},
         "network": {"train_unet", "train_text_encoder"},
     }
     for section in sorted(set(SECTIONS) - {"dataset", "subset"}):
