@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from museum_plugin.errors import Interrupted, MuseumError
+from museum_plugin.errors import Interrupted, MuseumError, OutputError
 
 _TALKATIVE = ("xformers", "bitsandbytes", "diffusers", "transformers", "accelerate")
 
@@ -36,6 +37,26 @@ def run_reporting_errors(work: Callable[[], None], *, when_stopped: str) -> int:
     except BrokenPipeError:  # `... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def speak_as_told(level: str, file: Path | None) -> None:
+    """Show messages from a level on; with `file` they are written there instead.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    logger = logging.getLogger("museum")
+    logger.setLevel(level)
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"console_log_file: {file} cannot be written: {error.strerror or error}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def _quiet_libraries() -> None:

@@ -85,6 +85,17 @@ def read_prompt_items(items: Iterable[Any], where: str) -> Prompts:
     return tuple(prompt for prompt, _ in read), options if any(o != PromptOptions() for o in options) else ()
 
 
+def prompt_list(raw: list[object], where: str) -> tuple[str, ...]:
+    """The lines of a list in a config file.
+
+    Raises:
+        ConfigError: one of them is no text.
+    """
+    if not all(isinstance(prompt, str) for prompt in raw):
+        raise refusal(where, raw, "a text file, or a list of prompts")
+    return tuple(map(str, raw))
+
+
 def _json_list(path: Path) -> list[Any]:
     found: Any = read_table(path, "sample_prompts", kind=list)
     return list(found)

@@ -9,6 +9,7 @@ from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.train.calendar import saves_due
 from museum_plugin.train.checkpoint import save_checkpoint
+from museum_plugin.train.header import form_for_publishing
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path
 
@@ -55,7 +56,7 @@ def write_between(room: Classroom, lesson: Lesson, done: int, path: Path) -> Non
     if lesson.name:
         room.museum.ledger = ledger.with_style(style_record(room, lesson, done))
     try:
-        write_museum(path, content_of(room.museum), keep_history=0)
+        write_museum(path, content_of(room.museum), keep_history=0, form=form_for_publishing(room.run.metadata))
     finally:
         room.museum.ledger = ledger
 

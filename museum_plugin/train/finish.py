@@ -17,6 +17,7 @@ from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile, result_path
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
@@ -61,7 +62,8 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
 def _save(room: Classroom) -> Path:
     """Write the museum as it is; a file that was there goes to its history."""
     file = room.file or MuseumFile(result_path(room.run.output))
-    path = file.save(content_of(room.museum), keep_history=room.run.output.keep_history)
+    form = form_of_result(room.run.metadata, room.run.output)
+    path = file.save(content_of(room.museum), keep_history=room.run.output.keep_history, form=form)
     checkpoint_path(room).unlink(missing_ok=True)
     return path
 

@@ -15,7 +15,7 @@ _NO_PART_OF_THE_RESULT = {
     "pretrained_model_name_or_path",
     "cache_latents",
     "cache_latents_to_disk",
-    *(flag.name for flag in FLAGS if flag.section in ("preview", "output")),
+    *(flag.name for flag in FLAGS if flag.section in ("preview", "output", "log", "metadata")),
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 

@@ -21,6 +21,7 @@ from museum_plugin.train.between import save_progress
 from museum_plugin.train.calendar import preview_due
 from museum_plugin.train.checkpoint import restore
 from museum_plugin.train.finish import Finished, finish_style
+from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.log import Progress
 from museum_plugin.train.museum_file import MuseumFile, museum_lock, result_path
 from museum_plugin.train.nonfinite import advance_without_step, gradients_are_finite, not_finite_gradients
@@ -89,6 +90,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
     museum = open_or_begin(run, base)
+    museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
     check_resume(run.output, museum, [style.name or "" for style, _ in lessons])
     held.enter_context(museum.attached())

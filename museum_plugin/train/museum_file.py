@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from museum_plugin.config.schema import OutputConfig
 from museum_plugin.errors import MuseumFileError, OutputError
-from museum_plugin.museum.file import MuseumContent, write_museum
+from museum_plugin.museum.file import WHOLE, FileForm, MuseumContent, write_museum
 
 log = logging.getLogger("museum")
 
@@ -32,7 +32,7 @@ class MuseumFile:
         self.path = path
         self._known = _digest(path)
 
-    def save(self, content: MuseumContent, *, keep_history: int) -> Path:
+    def save(self, content: MuseumContent, *, keep_history: int, form: FileForm = WHOLE) -> Path:
         """Write the museum; a file that was there goes to its history.
 
         Where another program has changed the file since this run opened or wrote it, the museum is written beside it,
@@ -52,7 +52,7 @@ class MuseumFile:
                 beside,
             )
             self.path = beside
-        write_museum(self.path, content, keep_history=keep_history)
+        write_museum(self.path, content, keep_history=keep_history, form=form)
         self._known = _digest(self.path)
         return self.path
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -65,16 +67,22 @@ def _check_writable(path: Path) -> None:
 
 def make_accelerator(run: RunConfig) -> Accelerator:
     """What spreads the run over devices and processes, and writes its logs."""
-    output = run.output
+    output, told = run.output, run.log
+    folder = output.logging_dir
+    if folder is not None and told.prefix is not None:
+        folder = folder / f"{told.prefix}{datetime.now().strftime('%Y%m%d%H%M%S')}"
     launched = int(os.environ.get("LOCAL_RANK", -1)) >= 0
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
         log_with=output.log_with,
-        project_dir=output.logging_dir,
+        project_dir=folder,
     )
     if output.log_with:
-        accelerator.init_trackers(output.output_name)
+        if told.wandb_api_key is not None and output.log_with in ("wandb", "all"):
+            importlib.import_module("wandb").login(key=told.wandb_api_key)
+        named = {"wandb": {"name": told.wandb_run_name}} if told.wandb_run_name else {}
+        accelerator.init_trackers(told.tracker_name or output.output_name, init_kwargs=named)
     return accelerator
 
 

@@ -5,6 +5,7 @@ Names are ours; sd-scripts' spelling lives in `flags` and `dataset_toml`.
 
 from museum_plugin.config.schema.base import BaseConfig
 from museum_plugin.config.schema.data import RESERVED_STYLE_NAMES, DatasetConfig, StyleData, SubsetConfig
+from museum_plugin.config.schema.log import LogConfig, MetadataConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
@@ -19,7 +20,9 @@ __all__ = [
     "SAMPLERS",
     "BaseConfig",
     "DatasetConfig",
+    "LogConfig",
     "LossConfig",
+    "MetadataConfig",
     "MethodConfig",
     "NetworkConfig",
     "OptimizerConfig",

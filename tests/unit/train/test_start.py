@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
+    LogConfig,
     LossConfig,
     MethodConfig,
     NetworkConfig,
@@ -25,7 +28,8 @@ from museum_plugin.config.schema import (
     TrainingConfig,
 )
 from museum_plugin.errors import ConfigError, OutputError
-from museum_plugin.train.start import check_run
+from museum_plugin.train import start
+from museum_plugin.train.start import check_run, make_accelerator
 
 
 def run_config(folder: Path, **changes: object) -> RunConfig:
@@ -95,3 +99,17 @@ def test_places_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     }
     with pytest.raises(OutputError, match="a file.*cannot be written"):
         check_run(run_config(tmp_path, output=OutputConfig(output_name="mine", log_with="tensorboard", **where)))
+
+
+def test_the_key_and_the_name_of_a_run_go_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb is not among the requirements: a module in its place notes what it is told."""
+    told: list[object] = []
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(login=lambda key: told.append(key)))
+    monkeypatch.setattr(
+        start, "Accelerator", lambda **_: SimpleNamespace(init_trackers=lambda *a, **k: told.extend([a, k]))
+    )
+    output = OutputConfig(tmp_path, "mine", log_with="wandb", logging_dir=tmp_path)
+
+    make_accelerator(run_config(tmp_path, output=output, log=LogConfig(wandb_api_key="k3y", wandb_run_name="first")))
+
+    assert told == ["k3y", ("mine",), {"init_kwargs": {"wandb": {"name": "first"}}}]
