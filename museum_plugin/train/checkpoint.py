@@ -34,6 +34,8 @@ class Training:
     scaler: torch.amp.GradScaler | None = None
     """Of fp16."""
     skips: Skips = field(default_factory=lambda: Skips(0))
+    smooth: dict[str, Tensor] = field(default_factory=dict)
+    """The smoothed terms that are shown and logged."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, m
         "schedule": training.schedule.state_dict(),
         "terms": {name: term.state_dict() for name, (term, _) in training.terms.items()},
         "scaler": training.scaler.state_dict() if training.scaler else {},
+        "smooth": dict(training.smooth),
         "skipped": training.skips.in_a_row,
         "museum_file": torch.frombuffer(bytearray(museum_file), dtype=torch.uint8) if museum_file else None,
     }
@@ -152,6 +155,7 @@ def _restore(training: Training, style: str, state: dict[str, Any]) -> None:
     training.schedule.load_state_dict(state["schedule"])
     for name, (term, _) in training.terms.items():
         term.load_state_dict(state["terms"][name])
+    training.smooth.update(state.get("smooth", {}))
     training.skips.in_a_row = state.get("skipped", 0)
     if training.scaler is not None:
         training.scaler.load_state_dict(state["scaler"])

@@ -34,16 +34,26 @@ def memory_text(device: torch.device) -> str:
 class Progress:
     """The bar of one style: step, smoothed loss terms, time left, memory."""
 
-    def __init__(self, title: str, start: int, steps: int, device: torch.device, *, visible: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        start: int,
+        steps: int,
+        device: torch.device,
+        *,
+        visible: bool,
+        smooth: dict[str, Tensor] | None = None,
+    ) -> None:
+        """`smooth`: the terms so far, which are kept up to date; a resumed run goes on with them."""
         self._bar = tqdm(total=steps, initial=start, desc=title, disable=not visible, dynamic_ncols=True)
         self._device = device
-        self._smooth: dict[str, Tensor] = {}
+        self._smooth = {} if smooth is None else smooth
 
     def update(self, terms: dict[str, Tensor], *, show: bool) -> None:
         """Advance by one step; the numbers are read from the device only when they are shown."""
         for name, value in terms.items():
             value = value.detach()
-            before = self._smooth.get(name, value)
+            before = self._smooth.get(name, value).to(value.device)
             self._smooth[name] = before * _SMOOTHING + value * (1 - _SMOOTHING)
         if show:
             shown = {name: f"{value.item():.3f}" for name, value in self._smooth.items()}

@@ -112,7 +112,8 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     start = restore(lesson.training, lesson.name, lesson.unfinished)
     visible = accelerator.is_local_main_process
-    progress = Progress(lesson.title, start, steps, museum.base.device, visible=visible)
+    smooth = lesson.training.smooth
+    progress = Progress(lesson.title, start, steps, museum.base.device, visible=visible, smooth=smooth)
     found: dict[str, Tensor] = {}
     begun = time.perf_counter()
     with closing(progress):

@@ -61,13 +61,18 @@ class StopRequest:
         again = self.asked
         self.asked, self.number = True, number
         if again or self._nothing_to_save is not None:
+            _tell(b"\n")
             raise StoppedAtOnce(self._nothing_to_save or "", number)
-        try:
-            os.write(2, _STOPPING)  # print() may not interrupt itself
-        except OSError:  # the terminal is gone; what is still to be said may not end the run
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
+        _tell(_STOPPING)
+
+
+def _tell(text: bytes) -> None:
+    try:
+        os.write(2, text)  # print() may not interrupt itself
+    except OSError:  # the terminal is gone; what is still to be said may not end the run
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
 
 
 def _numbers() -> list[signal.Signals]:

@@ -23,6 +23,15 @@ def test_the_bar_shows_smoothed_terms_where_it_is_told_to(capsys: pytest.Capture
     assert "3/4" in said
 
 
+def test_the_bar_of_a_resumed_run_goes_on_with_its_terms() -> None:
+    smooth = {"denoising": torch.tensor(1.0)}
+    progress = Progress("ink", 1, 4, CPU, visible=False, smooth=smooth)
+    progress.update({"denoising": torch.tensor(2.0)}, show=False)
+    progress.close()
+    assert progress.means() == pytest.approx({"denoising": 0.95 + 0.05 * 2})
+    assert smooth["denoising"].item() == pytest.approx(1.05)
+
+
 def test_an_invisible_bar_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress("ink", 0, 1, CPU, visible=False)
     progress.update({"denoising": torch.tensor(1.0)}, show=True)
