@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from museum_plugin.cli.console import run_reporting_errors
+from museum_plugin.cli.console import run_reporting_errors, speak_as_told
 from museum_plugin.config.arguments import parse_command_line
 
 
@@ -13,6 +13,7 @@ def main(argv: list[str]) -> int:
 
     def work() -> None:
         run = parse_command_line(argv)
+        speak_as_told(run.log.console_level, run.log.console_file)
         from museum_plugin.train.loop import train  # torch takes seconds to load; a wrong flag does not wait for it
         from museum_plugin.train.report import report
 

@@ -5,10 +5,15 @@ MuseumError            exit code 1; the command line prints the message, never a
 ├── DataError          3   a picture or a caption
 ├── BaseModelError     4   the base model
 ├── MuseumFileError    5   a museum file: damaged, of another base, of another shape
-├── TrainingError      6   the training itself: a loss that is not finite
+├── TrainingError      6   the training itself
+│   └── NotFiniteError     a loss or a gradient that is not finite
 ├── OutputError        7   nothing can be written: disk full, no permission
-└── Interrupted      130   stopped by Ctrl+C or SIGTERM after everything was saved
+└── Interrupted    128+n   stopped by signal n (130: Ctrl+C, 143: SIGTERM) after everything was saved
+
+StoppedAtOnce        128+n   a KeyboardInterrupt: stopped where there was nothing to save, or by a second signal
 """
+
+import signal
 
 
 class MuseumError(Exception):
@@ -47,6 +52,10 @@ class TrainingError(MuseumError):
     exit_code = 6
 
 
+class NotFiniteError(TrainingError):
+    """A loss or gradient of a step is not finite; the weights are those of the step before."""
+
+
 class OutputError(MuseumError):
     """A file cannot be written; the previous one is untouched."""
 
@@ -56,4 +65,16 @@ class OutputError(MuseumError):
 class Interrupted(MuseumError):
     """Stopped on request; says what was saved and how to go on."""
 
-    exit_code = 130
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        """`number`: of the signal that asked; the exit code is 128 more, as shells count."""
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """Stopped on request right where it was: no `except Exception` may take it for a failure."""
+
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        """`message`: what became of the run; "" where only the caller knows."""
+        super().__init__(message)
+        self.exit_code = 128 + number

@@ -1,4 +1,4 @@
-"""Draw pictures: DDIM with classifier-free guidance, the same picture for the same prompt and seed."""
+"""Draw pictures with classifier-free guidance: the same picture for the same prompt and seed. Ours is DDIM."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.schedulers import run_scheduler
 from museum_plugin.base.text_encoding import TextEncoding
 
 
@@ -55,7 +56,13 @@ def starting_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def sample_latents(
-    base: BaseModel, prompts: Sequence[str], seeds: Sequence[int], plan: SamplingPlan, watch: Watcher | None = None
+    base: BaseModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    plan: SamplingPlan,
+    watch: Watcher | None = None,
+    *,
+    negative: Sequence[str] | None = None,
 ) -> Tensor:
     """Draw latents for prompts, through whatever slots and LoRA are active.
 
@@ -64,6 +71,7 @@ def sample_latents(
     Args:
         prompts, seeds: one of each for each picture.
         watch: sees every state of the trajectory and both predictions.
+        negative: what guidance leads away from, for each picture; None: the empty prompt.
     Returns:
         (B, C, h, w) scaled latents, float32, on the base's device.
     """
@@ -71,8 +79,7 @@ def sample_latents(
     device = base.device
     shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
     x = starting_noise(shape, seeds).to(device)
-    states = encode_prompts(base, [*prompts, ""], plan.text)
-    states = torch.cat([states[:-1], states[-1:].expand(len(prompts), -1, -1)])
+    states = guidance_states(base, prompts, negative, plan.text)
     timesteps = sampling_timesteps(denoiser.timesteps, plan.steps)
     for now, following in zip(timesteps, [*timesteps[1:], None], strict=True):
         t = torch.full((len(prompts),), now, device=device)
@@ -89,6 +96,40 @@ def sample_latents(
         noise = implied_noise(denoiser, x, clean, t)
         x = denoiser.add_noise(clean, noise, torch.full_like(t, following))
     raise AssertionError("a plan has at least one step")
+
+
+def guidance_states(
+    base: BaseModel, prompts: Sequence[str], negative: Sequence[str] | None, text: TextEncoding
+) -> Tensor:
+    """(2B, L, D): the text states of the prompts, then those that guidance leads away from."""
+    if negative is not None and any(negative):
+        return encode_prompts(base, [*prompts, *negative], text)
+    states = encode_prompts(base, [*prompts, ""], text)
+    return torch.cat([states[:-1], states[-1:].expand(len(prompts), -1, -1)])
+
+
+@torch.no_grad()
+def sample_with(
+    name: str,
+    base: BaseModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    plan: SamplingPlan,
+    negative: Sequence[str] | None = None,
+) -> Tensor:
+    """As `sample_latents`, with the sampler that sd-scripts calls by this name; "ddim" is ours."""
+    if name == "ddim":
+        return sample_latents(base, prompts, seeds, plan, negative=negative)
+    denoiser, states = Denoiser(base), guidance_states(base, prompts, negative, plan.text)
+
+    def predict(noisy: Tensor, t: Tensor) -> Tensor:
+        if plan.guidance == 1:
+            return denoiser.predict(noisy, t, states[: len(prompts)])
+        conditional, empty = denoiser.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), states).chunk(2)
+        return empty + plan.guidance * (conditional - empty)
+
+    shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
+    return run_scheduler(name, base, plan.steps, seeds, shape, predict)
 
 
 def implied_noise(denoiser: Denoiser, noisy: Tensor, clean: Tensor, t: Tensor) -> Tensor:

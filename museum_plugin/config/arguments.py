@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from museum_plugin.config.convert import to_bool, to_path
+from museum_plugin.config.convert import to_bool
 from museum_plugin.config.flags import (
+    ANSWERS,
     BY_NAME,
     FLAGS,
     FRONT_END_KEYS,
@@ -31,8 +32,10 @@ from museum_plugin.config.flags import (
 )
 from museum_plugin.config.folder_layout import read_sources
 from museum_plugin.config.learning import optimizer_fields, trained_parts
-from museum_plugin.config.read import existing, read_prompts, read_table
-from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.output_config import config_files, config_path, write_config
+from museum_plugin.config.read import existing, read_table
+from museum_plugin.config.refusal import shown
+from museum_plugin.config.sample_prompts import prompt_list, read_prompt_file, read_prompt_items
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
 from museum_plugin.errors import ConfigError
 
@@ -106,7 +109,7 @@ class _Given:
         elif flag is None:
             self.not_honoured[name] = raw
         elif name == "sample_prompts" and isinstance(raw, list):
-            self._keep(name, _prompt_list(raw, where), where)
+            self._keep(name, prompt_list(raw, where), where)
         else:
             value = flag.read(raw, where)
             if flag.is_input and isinstance(value, Path):
@@ -122,7 +125,7 @@ class _Given:
         """Take every key of a config file; one level of sections is flattened, as sd-scripts does."""
         if path.suffix.lower() == ".json":
             raise ConfigError(f'--config_file: found "{path}", allowed: a TOML file')
-        path = path if path.suffix.lower() == ".toml" else Path(f"{path}.toml")
+        path = config_path(path)
         for key, value in read_table(path, "--config_file").items():
             if key in ("datasets", "general") and isinstance(value, (dict, list)):
                 raise ConfigError(f"{path}: {key}: this is a dataset file; give it with --dataset_config")
@@ -135,6 +138,9 @@ class _Given:
     def report(self) -> None:
         """Say in one line each what was taken but has no effect."""
         idle = [name for name, raw in self.not_honoured.items() if not asks_for_nothing(name, raw)]
+        for name in (name for name in idle if name in ANSWERS):
+            log.info("%s: %s", name, ANSWERS[name])
+        idle = [name for name in idle if name not in ANSWERS]
         if self.values.get("network_module", "networks.lora") != "networks.lora":
             idle.append(f"network_module={self.values['network_module']} (networks.lora is trained)")
         if idle:
@@ -166,12 +172,6 @@ class _Given:
             raise ConfigError(f"{self.where[name]}:{rest}") from error
 
 
-def _prompt_list(raw: list[object], where: str) -> tuple[str, ...]:
-    if not all(isinstance(prompt, str) for prompt in raw):
-        raise refusal(where, raw, "a text file, or a list of prompts")
-    return tuple(map(str, raw))
-
-
 def _read_command_line(argv: Sequence[str]) -> _Given:
     namespace, rest = _parser().parse_known_args(list(argv))
     if rest:
@@ -181,10 +181,13 @@ def _read_command_line(argv: Sequence[str]) -> _Given:
         raise ConfigError(f"command line: found {shown(rest[0])}, allowed: flags, which begin with --")
     typed = vars(namespace)
     given = _Given()
-    for path in typed.pop("config_file", []):
-        given.take_file(to_path(path, "--config_file"))
+    files, to_write = config_files(typed)
+    for path in files:
+        given.take_file(path)
     for name, raw in typed.items():
         given.take(name, raw, f"--{name}")
+    if to_write is not None:
+        write_config(to_write, given.values, given.not_honoured)
     return given
 
 
@@ -252,10 +255,12 @@ def _build(given: _Given) -> RunConfig:
     rates = given.section("optimizer")
     trained = trained_parts(values, given.where, rates)
     trains_text = trained["train_text_encoder"]
-    optimizer = optimizer_fields(values, given.where, rates, training.steps, trains_text=trains_text)
+    steps = training.steps if training.epochs is None else None
+    optimizer = optimizer_fields(values, given.where, rates, steps, trains_text=trains_text)
     rank = given.section("network").get("rank", NetworkConfig.rank)
     museum = values.get("museum")
     prompts = values.get("sample_prompts", ())
+    read = read_prompt_file(prompts) if isinstance(prompts, Path) else read_prompt_items(prompts, "sample_prompts")
     return RunConfig(
         base=base,
         network=given.build("network", **{"alpha": float(rank), **given.section("network"), **trained}),
@@ -265,13 +270,15 @@ def _build(given: _Given) -> RunConfig:
         method=given.build("method"),
         replay=given.build("replay"),
         training=training,
-        preview=given.build("preview", prompts=read_prompts(prompts) if isinstance(prompts, Path) else prompts),
+        preview=given.build("preview", prompts=read[0], options=read[1]),
         output=given.build(
             "output",
             output_dir=values.get("output_dir", Path("output")),
             output_name=values.get("output_name", museum.stem if museum else "last"),
         ),
         styles=_read_styles(given),
+        log=given.build("log"),
+        metadata=given.build("metadata"),
     )
 
 

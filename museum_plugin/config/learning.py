@@ -36,13 +36,19 @@ def trained_parts(values: Mapping[str, Any], where: Mapping[str, str], rates: Ma
 
 
 def optimizer_fields(
-    values: Mapping[str, Any], where: Mapping[str, str], rates: Mapping[str, Any], steps: int, *, trains_text: bool
+    values: Mapping[str, Any],
+    where: Mapping[str, str],
+    rates: Mapping[str, Any],
+    steps: int | None,
+    *,
+    trains_text: bool,
 ) -> dict[str, Any]:
     """Fields of the OptimizerConfig that follow from more than their own flag.
 
     Args:
         rates: the given fields of the optimizer.
-        steps: max_train_steps, of which shares are taken.
+        steps: max_train_steps, of which shares are taken; None: epochs are counted, and only the pictures tell how
+            many steps there are, so that shares stay shares.
     Raises:
         ConfigError: flags that exclude each other.
     """
@@ -67,5 +73,10 @@ def _highest(rate: float | tuple[float, ...]) -> float:
     return max(rate) if isinstance(rate, tuple) else rate
 
 
-def _steps(count: float, steps: int) -> int:
+def _steps(count: float, steps: int | None) -> float:
+    return count if steps is None else in_steps(count, steps)
+
+
+def in_steps(count: float, steps: int) -> int:
+    """A number of steps; below 1 it is a share of all `steps`."""
     return round(count * steps) if count < 1 else int(count)

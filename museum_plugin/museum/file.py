@@ -27,7 +27,7 @@ from museum_plugin.errors import MuseumFileError, OutputError, TrainingError
 from museum_plugin.museum.history import history, replace_file
 from museum_plugin.museum.keys import tensor_names
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.metadata import LEDGER_KEY, extra_metadata, file_metadata, model_hashes
+from museum_plugin.museum.metadata import LEDGER_KEY, extra_metadata, file_metadata, model_hashes, without_ledger
 
 HEADER_LIMIT = 2**20
 """Bytes; ComfyUI's viewer reads no longer header."""
@@ -49,17 +49,31 @@ class MuseumContent:
     """More strings of the header; what follows from the ledger is not among them."""
 
 
+@dataclass(frozen=True)
+class FileForm:
+    """In which form a museum is written; by default whole, so that it can grow."""
+
+    precision: str = "float"
+    """float | fp16 | bf16."""
+    with_ledger: bool = True
+    """Without it the file is a LoRA as any other: no ledger, no strings of the user's own."""
+
+
+WHOLE = FileForm()
+_DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
 def slots_key(encoder: str) -> str:
     """Name of the tensor that holds the slots of all styles for one text encoder."""
     return f"bundle_emb_slots.{encoder}.dora_scale"
 
 
-def write_museum(path: Path, content: MuseumContent, *, keep_history: int) -> None:
+def write_museum(path: Path, content: MuseumContent, *, keep_history: int, form: FileForm = WHOLE) -> None:
     """Write a museum file; equal content gives equal bytes.
 
     Args:
         path: its folder is created; a museum that is there goes to its history.
-        content: tensors of any float type and device; stored as float32.
+        content: tensors of any float type and device; stored in the precision of the form, alphas as float32.
         keep_history: how many earlier versions stay.
     Raises:
         TrainingError: a value is not finite; names the tensor.
@@ -67,15 +81,19 @@ def write_museum(path: Path, content: MuseumContent, *, keep_history: int) -> No
         ValueError: tensors and ledger do not agree.
     """
     path = Path(path)
-    tensors = _packed(content)
+    whole = _packed(content)
+    dtype = _DTYPES[form.precision]
+    tensors = {name: tensor if name.endswith(".alpha") else tensor.to(dtype) for name, tensor in whole.items()}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise TrainingError(f"{path}: not written: tensor {name} holds values that are not finite")
     try:
-        _split(tensors, content.ledger)
+        _split(whole, content.ledger)
     except MuseumFileError as error:
         raise ValueError(f"not a whole museum: {error}") from error
     metadata = file_metadata(content.ledger, path.stem, content.metadata)
+    if not form.with_ledger:
+        metadata = without_ledger(metadata)
     replace_file(path, _serialised(path, tensors, metadata), keep_history=keep_history)
 
 

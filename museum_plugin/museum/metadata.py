@@ -65,6 +65,12 @@ def file_metadata(ledger: Ledger, output_name: str, extra: dict[str, str]) -> di
     return {_encodable(key): _encodable(text) for key, text in sorted(made.items())}
 
 
+def without_ledger(metadata: dict[str, str]) -> dict[str, str]:
+    """Only what a WebUI needs to load the file; what sd-scripts keeps with `no_metadata`, and the triggers."""
+    kept = _DERIVED - {LEDGER_KEY, "ss_tag_frequency"} | {"modelspec.title"}
+    return {key: text for key, text in metadata.items() if key in kept}
+
+
 def extra_metadata(stored: dict[str, str], ledger: Ledger) -> dict[str, str]:
     """The strings of a file that `file_metadata` did not make itself: its `extra`, back again."""
     defaults = _default_description(ledger, stored.get("ss_output_name", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import MuseumFileError
-from museum_plugin.museum.file import MuseumContent, read_museum
+from museum_plugin.museum.file import MuseumContent, read_museum, write_museum
 from museum_plugin.museum.ledger import BaseRecord, Ledger, NetworkRecord
 from museum_plugin.museum.lora import LoRANetwork
 from museum_plugin.museum.museum import Museum
@@ -178,3 +179,13 @@ def content_of(museum: Museum) -> MuseumContent:
     }
     lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
     return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=museum.metadata)
+
+
+def museum_file_bytes(museum: Museum, name: str) -> bytes:
+    """The museum as a file called `name`; empty where it has no style, since any run can begin it again."""
+    if not museum.styles():
+        return b""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.safetensors"
+        write_museum(path, content_of(museum), keep_history=0)
+        return path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from museum_plugin.config.files import write_atomically
+from museum_plugin.config.flags import BY_NAME
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods.method import Term
 from museum_plugin.museum.museum import Museum
+from museum_plugin.train.nonfinite import Skips
 
 DIGESTS = ("the pictures", "the museum", "the base model")
 """Parts of an identity that are digests, which mean nothing to a user."""
@@ -31,66 +33,88 @@ class Training:
     terms: dict[str, tuple[Term, float]]
     scaler: torch.amp.GradScaler | None = None
     """Of fp16."""
+    skips: Skips = field(default_factory=lambda: Skips(0))
+    smooth: dict[str, Tensor] = field(default_factory=dict)
+    """The smoothed terms that are shown and logged."""
 
 
-def save_checkpoint(path: Path, training: Training, style: str, step: int, identity: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Origin:
+    """What a state belongs to."""
+
+    style: str
+    """"" for a plain LoRA."""
+    identity: dict[str, Any]
+    """What the run is; a run that differs in any of it may not go on from this state."""
+    words: dict[str, str]
+    """What stands behind each of the `DIGESTS`."""
+
+
+def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, museum_file: bytes = b"") -> None:
     """Write the state after `step` steps.
 
     Args:
-        identity: what the run is; a run that differs in any of it may not go on from here.
+        museum_file: of the museum before the style; with it the state stands on its own.
     Raises:
         OutputError: the file cannot be written; an earlier one is untouched.
     """
     state = {
-        "identity": identity,
-        "style": style,
+        "identity": origin.identity,
+        "words": origin.words,
+        "style": origin.style,
         "step": step,
         "lora": training.museum.network.tensors(),
-        "slot": [vector.detach() for vector in training.museum.open_parameters(style)],
+        "slot": [vector.detach() for vector in training.museum.open_parameters(origin.style)],
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
         "terms": {name: term.state_dict() for name, (term, _) in training.terms.items()},
         "scaler": training.scaler.state_dict() if training.scaler else {},
+        "smooth": dict(training.smooth),
+        "skipped": training.skips.in_a_row,
+        "museum_file": torch.frombuffer(bytearray(museum_file), dtype=torch.uint8) if museum_file else None,
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def read_checkpoint(path: Path, style: str, finished: tuple[str, ...], identity: dict[str, Any]) -> dict[str, Any]:
-    """The state in a file, if this style can go on from it.
+def read_state(path: Path) -> dict[str, Any]:
+    """A state as it was written; nothing is compared yet.
 
-    Args:
-        finished: the styles of the museum; a checkpoint of one of them was left behind and counts as none.
-    Returns:
-        What `restore` takes; empty if there is nothing to go on from.
     Raises:
-        ConfigError: the file is damaged, or of another run; names the first difference.
+        ConfigError: no such file, or a damaged one.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: found a folder, allowed: a state file that --save_state of this program wrote")
     if not path.exists():
-        return {}
+        raise ConfigError(f"{path}: no such file; give a state that --save_state wrote, or an .unfinished.pt")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found, of_style = state["identity"], state["style"]
+        return {**state, "path": path, "style": str(state["style"]), "step": int(state["step"])}
     except Exception as error:
         raise _damaged(path) from error
-    if of_style in finished:
-        return {}
-    if of_style != style:
-        raise ConfigError(
-            f"{path}: style {of_style!r} was not finished; give its command again first, or remove the file to drop it"
-        )
-    for key in sorted({*found, *identity}):
-        if found.get(key) != identity.get(key):
+
+
+def require_same(state: dict[str, Any], origin: Origin) -> None:
+    """Refuse a state of another run.
+
+    Raises:
+        ConfigError: names the first difference, what was found and what is expected.
+    """
+    found, path = state["identity"], state["path"]
+    for key in sorted({*found, *origin.identity}):
+        was, now = (told.get(key, _default(key)) for told in (found, origin.identity))
+        if was != now:
+            if key in DIGESTS:
+                was, now = (words.get(key, "not told") for words in (state.get("words", {}), origin.words))
             raise ConfigError(
-                f"{path}: cannot go on from this checkpoint: {_difference(key, found.get(key), identity.get(key))}; "
+                f"{path}: cannot go on from this checkpoint: {_difference(key, was, now)}; "
                 "give the same settings, or remove the file to start the style anew"
             )
-    return {**state, "path": path}
 
 
 def restore(training: Training, style: str, state: dict[str, Any]) -> int:
-    """Take up what `read_checkpoint` gave.
+    """Take up what `read_state` gave; {} is the very beginning.
 
     Returns:
         How many steps are done.
@@ -110,8 +134,15 @@ def _damaged(path: Path) -> ConfigError:
     return ConfigError(f"{path}: this checkpoint is damaged; remove it to start the style anew")
 
 
+def _default(key: str) -> object:
+    """Of a flag that one of two versions of this program does not know."""
+    return BY_NAME[key].default if key in BY_NAME else None
+
+
 def _difference(key: str, was: object, now: object) -> str:
-    return f"{key} changed" if key in DIGESTS else f"{key} was {was!r}, now {now!r}"
+    if key not in DIGESTS:
+        return f"{key} was {was!r}, now {now!r}"
+    return f"{key} changed (was: {was}; now: {now})" if was != now else f"{key} changed (both: {now})"
 
 
 @torch.no_grad()
@@ -124,5 +155,7 @@ def _restore(training: Training, style: str, state: dict[str, Any]) -> None:
     training.schedule.load_state_dict(state["schedule"])
     for name, (term, _) in training.terms.items():
         term.load_state_dict(state["terms"][name])
+    training.smooth.update(state.get("smooth", {}))
+    training.skips.in_a_row = state.get("skipped", 0)
     if training.scaler is not None:
         training.scaler.load_state_dict(state["scaler"])

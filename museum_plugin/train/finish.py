@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from torch import Tensor
@@ -16,9 +15,11 @@ from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
-from museum_plugin.museum.file import write_museum
-from museum_plugin.museum.ledger import Ledger, StyleRecord
+from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.header import form_of_result
+from museum_plugin.train.museum_file import MuseumFile, result_path
+from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
@@ -37,31 +38,6 @@ class Finished:
     """Mean over the steps of this style."""
 
 
-def museum_path(room: Classroom) -> Path:
-    """The file this run grows, or the plain LoRA it writes."""
-    output = room.run.output
-    return output.museum or output.output_dir / f"{output.output_name}.safetensors"
-
-
-def save_museum(room: Classroom, path: Path) -> None:
-    """Write the museum as it is; a file that was there goes to its history."""
-    write_museum(path, content_of(room.museum), keep_history=room.run.output.keep_history)
-
-
-def save_between(room: Classroom, lesson: Lesson, step: int) -> Path:
-    """The museum in the middle of a style as a file of its own, named as sd-scripts names it."""
-    output = room.run.output
-    path = output.output_dir / f"{output.output_name}-step{step:08d}.safetensors"
-    ledger = room.museum.ledger
-    if lesson.name:
-        room.museum.ledger = ledger.with_style(_record(room, lesson, step))
-    try:
-        write_museum(path, content_of(room.museum), keep_history=0)
-    finally:
-        room.museum.ledger = ledger
-    return path
-
-
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:
     """Close the slot, judge all styles, write the file and the pictures; only the main process judges and writes.
 
@@ -69,32 +45,37 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         TrainingError: a number of the museum is not finite; the file is untouched.
         OutputError: something cannot be written; what was there is untouched.
     """
-    museum, path = room.museum, museum_path(room)
+    museum = room.museum
     for term, _ in lesson.training.terms.values():
         term.end_style(museum)
     if lesson.name:
         museum.slots.close(lesson.name)
-        record = replace(_record(room, lesson, room.run.training.steps), signature=signature(lesson.latents).to_dict())
+        record = replace(
+            style_record(room, lesson, lesson.calendar.steps), signature=signature(lesson.latents).to_dict()
+        )
         museum.ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
     if not room.accelerator.is_main_process:
-        return Finished(path)
-    return _judge_and_save(room, path) if lesson.name else _save(room, path)
+        return Finished(result_path(room.run.output))
+    return _judge_and_save(room) if lesson.name else Finished(_save(room))
 
 
-def _save(room: Classroom, path: Path) -> Finished:
-    save_museum(room, path)
+def _save(room: Classroom) -> Path:
+    """Write the museum as it is; a file that was there goes to its history."""
+    file = room.file or MuseumFile(result_path(room.run.output))
+    form = form_of_result(room.run.metadata, room.run.output)
+    path = file.save(content_of(room.museum), keep_history=room.run.output.keep_history, form=form)
     checkpoint_path(room).unlink(missing_ok=True)
-    return Finished(path)
+    return path
 
 
-def _judge_and_save(room: Classroom, path: Path) -> Finished:
+def _judge_and_save(room: Classroom) -> Finished:
     museum, ledger = room.museum, room.museum.ledger
     exhibition = exhibition_of(ledger)
     signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
     before = {old.name: old.scores[old.name] for old in ledger.styles[:-1] if old.name in old.scores}
     verdict = judge(museum, exhibition, signatures)
     museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
-    _save(room, path)
+    path = _save(room)
     grid, matrix = write_pictures(room, verdict, exhibition, before)
     for sentence in verdict.sentences(before):
         log.info("  %s", sentence)
@@ -129,24 +110,6 @@ def _title(phrase: str, column: str) -> str:
 
 def _pictures(room: Classroom, latents: Tensor) -> Tensor:
     return decode_latents(room.museum.base, latents)
-
-
-def _record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
-    slot = room.museum.slots.slots[lesson.name]
-    return StyleRecord(
-        name=lesson.name,
-        trigger=slot.phrase,
-        words=slot.words,
-        token_ids=slot.token_ids,
-        taught_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        steps=steps,
-        pictures=len(lesson.dataset.pictures),
-        data_fingerprint=lesson.dataset.fingerprint,
-        method=room.run.method.name,
-        weights={name: weight for name, (_, weight) in lesson.training.terms.items()},
-        settings=lesson.settings,
-        extra={"captions": list(lesson.captions)},
-    )
 
 
 def _with_exhibition(ledger: Ledger, room: Classroom, lesson: Lesson) -> Ledger:

@@ -1,20 +1,16 @@
-"""What a user sees while a run goes on, and how a run is asked to stop."""
+"""What a user sees while a run goes on."""
 
 from __future__ import annotations
 
 import importlib
-import logging
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
+
+from museum_plugin.train.stop import StopRequest as StopRequest
 
 resource: Any
 try:
@@ -22,34 +18,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-log = logging.getLogger("museum")
 _SMOOTHING = 0.95
-_STOPPING = b"\nstopping after this step, then everything is saved; Ctrl+C again stops at once\n"
-
-
-class StopRequest:
-    """Whether Ctrl+C or SIGTERM asked the run to stop; it does so after the step it is in."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[StopRequest]:
-        """While inside, the first signal is a request; a second Ctrl+C stops at once."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def ask(_number: int, _frame: FrameType | None) -> None:
-            self.asked = True
-            os.write(2, _STOPPING)  # print() may not interrupt itself
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        for number in before:
-            signal.signal(number, ask)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def memory_text(device: torch.device) -> str:
@@ -65,17 +34,27 @@ def memory_text(device: torch.device) -> str:
 class Progress:
     """The bar of one style: step, smoothed loss terms, time left, memory."""
 
-    def __init__(self, title: str, start: int, steps: int, device: torch.device, *, visible: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        start: int,
+        steps: int,
+        device: torch.device,
+        *,
+        visible: bool,
+        smooth: dict[str, Tensor] | None = None,
+    ) -> None:
+        """`smooth`: the terms so far, which are kept up to date; a resumed run goes on with them."""
         self._bar = tqdm(total=steps, initial=start, desc=title, disable=not visible, dynamic_ncols=True)
         self._device = device
-        self._smooth: dict[str, Tensor] = {}
+        self._smooth = {} if smooth is None else smooth
         self._notes: dict[str, str] = {}
 
     def update(self, terms: dict[str, Tensor], *, show: bool) -> None:
         """Advance by one step; the numbers are read from the device only when they are shown."""
         for name, value in terms.items():
             value = value.detach()
-            before = self._smooth.get(name, value)
+            before = self._smooth.get(name, value).to(value.device)
             self._smooth[name] = before * _SMOOTHING + value * (1 - _SMOOTHING)
         if show:
             shown = {name: f"{value.item():.3f}" for name, value in self._smooth.items()}

@@ -51,6 +51,8 @@ class BatchReader:
         """
         if self._pool is None:
             return self._drawn(index)
+        for passed in [ahead for ahead in self._ahead if ahead < index]:  # the rest of a step that was left out
+            self._ahead.pop(passed)[1].cancel()
         for ahead in range(index, index + (self._threads + 1) * self._stride, self._stride):
             if ahead not in self._ahead:
                 batch = self._drawn(ahead)

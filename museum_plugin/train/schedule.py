@@ -6,6 +6,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import diffusers.optimization
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from museum_plugin.config.flags.optimizer import SCHEDULES
+from museum_plugin.config.learning import in_steps
 from museum_plugin.config.schema import OptimizerConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.train.optimizer import finds_its_rates, is_schedule_free
@@ -98,6 +100,8 @@ def _shown_only(config: OptimizerConfig, optimizer: Optimizer) -> LRScheduler:
 
 
 def _named(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
+    warmup, decay = in_steps(config.warmup_steps, steps), in_steps(config.decay_steps, steps)
+    config = replace(config, warmup_steps=warmup, decay_steps=decay)
     name = config.schedule
     if name == "constant" and config.warmup_steps:
         name = "constant_with_warmup"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,10 +28,16 @@ from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, wi
 from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, StyleStart
 from museum_plugin.methods.moments import input_moments
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
-from museum_plugin.train.checkpoint import DIGESTS, Training, read_checkpoint
+from museum_plugin.train.calendar import Calendar, calendar_for
+from museum_plugin.train.checkpoint import Origin, Training
+from museum_plugin.train.identity import digests_in_words, identity_of
+from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.nonfinite import Skips
 from museum_plugin.train.optimizer import build_optimizer
 from museum_plugin.train.parameter_groups import parameter_groups
+from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
 
@@ -41,30 +46,6 @@ _STATISTICS_PICTURES = 256
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
-_NO_PART_OF_THE_RESULT = {
-    "pretrained_model_name_or_path",
-    "conditioning_data_dir",
-    "museum",
-    "output_dir",
-    "output_name",
-    "keep_history",
-    "save_every_n_steps",
-    "sample_every_n_steps",
-    "sample_prompts",
-    "sample_steps",
-    "sample_guidance",
-    "logging_dir",
-    "log_with",
-    "cache_latents",
-    "cache_latents_to_disk",
-    "network_weights",
-    "base_weights",
-    "max_data_loader_n_workers",
-    "validate_every_n_steps",
-    "validate_every_n_epochs",
-    "max_validation_steps",
-}
-"""Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +57,8 @@ class Classroom:
     museum: Museum
     denoiser: Denoiser
     cache: LatentCache
+    file: MuseumFile | None = None
+    """The file that grows; None: this run writes none."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +79,13 @@ class Lesson:
     options: PassOptions
     settings: dict[str, Any]
     """The flags of the run, as far as they are this style's."""
-    identity: dict[str, Any]
-    """What must be the same for a checkpoint of this style to be resumed."""
+    origin: Origin
+    """What must be the same for a state of this style to be resumed."""
     unfinished: dict[str, Any]
     """The state of a run that was broken off in this style; empty if there was none."""
+    calendar: Calendar
+    museum_before: bytes = b""
+    """The file of the museum before this style, where whole states are saved."""
 
     @property
     def title(self) -> str:
@@ -118,8 +104,11 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     previous = museum.snapshot()
     words = _slot_words(room, style)
     settings = describe(replace(run, styles=(style,)))
-    identity = _identity(settings, dataset, museum)
-    unfinished = read_checkpoint(checkpoint_path(room), name, museum.styles(), identity)
+    origin = Origin(name, identity_of(settings, dataset, museum), digests_in_words(dataset, museum))
+    unfinished = state_to_go_on_from(run.output, checkpoint_path(room), origin, museum.styles())
+    calendar = calendar_for(run.training, dataset.batches_per_epoch, room.accelerator.num_processes)
+    whole_states = run.output.save_state or run.output.save_state_on_train_end
+    museum_before = museum_file_bytes(museum, run.output.output_name) if whole_states else b""
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
@@ -137,7 +126,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
-    schedule = build_schedule(run.optimizer, optimizer, run.training.steps)
+    schedule = build_schedule(run.optimizer, optimizer, calendar.steps)
     scaler = room.accelerator.scaler  # of fp16
     if scaler is not None:
         optimizer = room.accelerator.prepare(optimizer)
@@ -147,13 +136,15 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         dataset=dataset,
         captions=captions,
         latents=latents,
-        training=Training(museum, optimizer, schedule, terms, scaler),
+        training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
         bank=bank,
         states=states,
         options=PassOptions(run.loss, text, watched),
         settings=settings,
-        identity=identity,
+        origin=origin,
         unfinished=unfinished,
+        calendar=calendar,
+        museum_before=museum_before,
     )
 
 
@@ -237,20 +228,6 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
         bank = fill_bank(museum, bank_plan, bar.update)
     return bank if bank.anchors else None
-
-
-def _identity(settings: dict[str, Any], dataset: StyleDataset, museum: Museum) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for key, tensor in sorted(museum.network.tensors().items()):
-        digest.update(key.encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    for slot in museum.slots.slots.values():
-        digest.update(slot.phrase.encode())
-        for vectors in slot.vectors:
-            digest.update(vectors.detach().cpu().numpy().tobytes())
-    digests = (dataset.fingerprint, digest.hexdigest(), museum.base.fingerprint)
-    told = {key: value for key, value in settings.items() if key not in _NO_PART_OF_THE_RESULT}
-    return {**json.loads(json.dumps(told, default=str)), **dict(zip(DIGESTS, digests, strict=True))}
 
 
 def _seed(*key: object) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -24,7 +26,9 @@ from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.museum.triggers import choose_words
+from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.optimizer import check_optimizer
+from museum_plugin.train.resume import museum_of_state
 from museum_plugin.train.schedule import check_schedule
 
 log = logging.getLogger("museum")
@@ -53,6 +57,8 @@ def check_run(run: RunConfig) -> None:
         raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
     for option, needed in run.loss.idle:
         log.warning("%s changes nothing without %s", option, needed)
+    if run.output.resume is not None:
+        read_state(run.output.resume)
     _check_writable(run.output.output_dir / f"{run.output.output_name}.safetensors")
     if run.output.museum is not None:
         _check_writable(run.output.museum)
@@ -94,38 +100,46 @@ def with_noise_schedule(base: BaseModel, loss: LossConfig) -> BaseModel:
 
 def make_accelerator(run: RunConfig) -> Accelerator:
     """What spreads the run over devices and processes, and writes its logs."""
-    output = run.output
+    output, told = run.output, run.log
+    folder = output.logging_dir
+    if folder is not None and told.prefix is not None:
+        folder = folder / f"{told.prefix}{datetime.now().strftime('%Y%m%d%H%M%S')}"
     launched = int(os.environ.get("LOCAL_RANK", -1)) >= 0
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
         log_with=output.log_with,
-        project_dir=output.logging_dir,
+        project_dir=folder,
     )
     if output.log_with:
-        accelerator.init_trackers(output.output_name)
+        if told.wandb_api_key is not None and output.log_with in ("wandb", "all"):
+            importlib.import_module("wandb").login(key=told.wandb_api_key)
+        named = {"wandb": {"name": told.wandb_run_name}} if told.wandb_run_name else {}
+        accelerator.init_trackers(told.tracker_name or output.output_name, init_kwargs=named)
     return accelerator
 
 
 def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
-    """The museum that grows: the file's, or a new one.
+    """The museum that grows: the file's, else that of the state of `--resume`, else a new one.
 
     Raises:
-        ConfigError: the base has fewer text layers than clip_skip asks for.
+        ConfigError: the base has fewer text layers than clip_skip asks for; the state of --resume cannot be read.
         MuseumFileError: the file cannot be read, or belongs to another base or shape.
     """
     layers = min(encoder.config.num_hidden_layers for encoder in base.text_encoders)
     if run.base.clip_skip > layers:
         raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base.name} has {layers}")
     network, path = run.network, run.output.museum
-    if path is None or not path.exists():
+    found = path is not None and path.exists()
+    museum = open_museum(path, base) if path is not None and found else museum_of_state(run.output, base)
+    if museum is None:
         museum = _begun(run, base)
     else:
-        museum = open_museum(path, base)
+        origin = Path(str(path if found else run.output.resume))
         _warn_of_another_schedule(museum, run.loss)
-        _check_network(museum, path, network)
+        _check_network(museum, origin, network)
         if network.weights is not None:
-            log.info("network_weights: not read, because %s goes on from its own numbers", path)
+            log.info("network_weights: not read, because %s goes on from its own numbers", origin)
     given = network.arguments
     museum.network.dropout = Dropout(network.dropout, given.rank_dropout, given.module_dropout)
     return museum

@@ -13,7 +13,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
-from museum_plugin.errors import TrainingError
+from museum_plugin.errors import NotFiniteError
 from museum_plugin.losses.denoising import masked
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.method import Step, Term
@@ -157,10 +157,13 @@ def not_finite(terms: dict[str, Tensor]) -> list[str]:
     return [name for name, value in terms.items() if not torch.isfinite(value)]
 
 
-def not_finite_error(bad: list[str], style: str, step: int, pictures: list[str]) -> TrainingError:
-    """Why a step is refused, before it can change anything: names style, step, terms and pictures."""
-    where = f"({', '.join(bad)}) on {', '.join(pictures[:4])}" if bad else "in another process"
-    return TrainingError(
-        f"style {style!r}, step {step + 1}: the loss is not finite {where}; nothing of this step was kept. "
+def not_finite_error(
+    bad: list[str], style: str, step: int, pictures: list[str], *, what: str = "loss"
+) -> NotFiniteError:
+    """Why a step is refused, before it can change anything: names style, step, terms or modules, and pictures."""
+    named = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
+    where = f"({named}) on {', '.join(pictures[:4])}" if bad else "in another process"
+    return NotFiniteError(
+        f"style {style!r}, step {step + 1}: the {what} is not finite {where}; nothing of this step was kept. "
         "A lower learning rate or bf16 usually cures it."
     )

@@ -11,25 +11,26 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig, TrainingConfig
 from museum_plugin.museum.museum import Museum
+from museum_plugin.train.calendar import Calendar
 from museum_plugin.train.step import DENOISING, PassOptions, StyleBatch, loss_terms, rng_for, student_pass
 
 _TIMES = (0.2, 0.4, 0.6, 0.8)
 """Shares of the training timesteps. Source: sd-scripts (200, 400, 600, 800 of 1000)."""
 
 
-def validation_is_due(training: TrainingConfig, step: int, *, batches_a_step: int, batches_an_epoch: int) -> bool:
-    """Whether the loss is wanted after this step, counted from 0: where the flags say, and after the last.
+def validation_is_due(training: TrainingConfig, calendar: Calendar, done: int) -> bool:
+    """Whether the loss is wanted after `done` steps: where the flags say, and after the last.
 
     Without flags it is due at the end of every epoch. Source: sd-scripts. Ours: with `validate_every_n_steps` alone
     it is not due at epochs too.
     """
     every, epochs = training.validate_every_n_steps, training.validate_every_n_epochs
-    if step + 1 == training.steps or (every is not None and (step + 1) % every == 0):
+    if done == calendar.steps or (every is not None and done % every == 0):
         return True
     if epochs is None and every is not None:
         return False
-    length = batches_an_epoch * (epochs or 1)
-    return (step + 1) * batches_a_step // length > step * batches_a_step // length
+    epoch = calendar.epoch_ended(done)
+    return epoch is not None and epoch % (epochs or 1) == 0
 
 
 @torch.no_grad()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from museum_plugin.museum.file import read_museum
@@ -47,11 +51,32 @@ def test_previews(school: School, teach: Teach) -> None:
     assert teach(school.command("--method=finetune", *flags)).code == 0
 
     folder = school.museum.parent / "sample"
-    assert names(folder) == {"mine_ink_000002_00_7.png", "mine_ink_000002_01_8.png"}
-    with Image.open(folder / "mine_ink_000002_00_7.png") as picture:
+    assert all(re.fullmatch(r"mine_000002_0[01]_20\d{12}_[78]\.png", name) for name in names(folder))
+    first, second = sorted(folder.iterdir())
+    assert (first.stem[-1], second.stem[-1]) == ("7", "8")
+    with Image.open(first) as picture:
         assert picture.size == (64, 64)
     exhibition = read_museum(school.museum).ledger.extra["exhibition"]
     assert exhibition["prompts"] == ["a red cat", "a {style} fish"]
+
+
+def test_a_preview_prompt_may_have_settings_of_its_own(school: School, teach: Teach) -> None:
+    prompts = school.folder / "own prompts.txt"
+    prompts.write_text("a red cat\na red cat --w 128 --d 5 --ss euler_a --s 2 --n blue\n", encoding="utf-8")
+    flags = ["--sample_at_first", "--sample_every_n_epochs=1", f"--sample_prompts={prompts}"]
+
+    assert teach(school.command("--method=finetune", *flags, "--max_train_epochs=1")).code == 0
+
+    found = sorted((school.museum.parent / "sample").iterdir())
+    assert [re.sub("_20\\d{12}_", "_", path.name) for path in found] == [
+        "mine_e000000_00_0.png",
+        "mine_e000000_01_5.png",
+        "mine_e000001_00_0.png",
+        "mine_e000001_01_5.png",
+    ]
+    with Image.open(found[0]) as usual, Image.open(found[1]) as own:
+        assert (usual.size, own.size) == ((64, 64), (128, 64))
+    assert found[1].read_bytes() != found[3].read_bytes(), "the museum has learned"
 
 
 def test_logs_for_tensorboard(school: School, teach: Teach) -> None:
@@ -65,6 +90,48 @@ def test_logs_for_tensorboard(school: School, teach: Teach) -> None:
     assert set(events.Tags()["scalars"]) == {"ink/denoising", "ink/function_lock", "ink/learning_rate"}
     assert [event.step for event in events.Scalars("ink/denoising")] == [0, 10]
     assert all(0.1 < event.value < 10 for event in events.Scalars("ink/denoising"))
+
+
+def header(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+def test_what_the_user_says_stands_in_the_header_and_no_secret(school: School, teach: Teach) -> None:
+    texts = {"title": "Inks", "author": "Ann", "description": "D", "license": "CC0", "tags": "ink, wash"}
+    flags = [f"--metadata_{name}={text}" for name, text in texts.items()]
+    flags += ["--training_comment=first", "--save_every_n_steps=2", "--save_precision=fp16", "--no_metadata"]
+
+    assert teach(school.command("--method=finetune", "--wandb_api_key=k3y", "--save_state", *flags)).code == 0
+
+    museum = header(school.museum)
+    assert {name: museum[f"modelspec.{name}"] for name in texts} == texts
+    assert museum["ss_training_comment"] == "first"
+    assert {t.dtype for t in load_file(school.museum).values()} == {torch.float32}
+    between = school.museum.parent / "mine-step00000002.safetensors"
+    assert not {"museum", "ss_training_comment", "modelspec.author"} & set(header(between))
+    assert torch.float16 in {t.dtype for t in load_file(between).values()}
+    for path in school.museum.parent.rglob("*"):
+        assert path.is_dir() or b"k3y" not in path.read_bytes()
+    assert teach(school.command("--method=finetune", styles=("neon",))).code == 0
+    assert header(school.museum)["modelspec.author"] == "Ann", "what was said once stays"
+
+
+def test_a_plain_lora_in_half_precision(school: School, teach: Teach) -> None:
+    assert teach(school.command("--save_precision=bf16", "--no_metadata", museum=False)).code == 0
+    assert torch.bfloat16 in {t.dtype for t in load_file(school.museum).values()}
+    assert "museum" not in header(school.museum)
+
+
+def test_logs_of_several_runs_lie_apart_where_they_have_a_prefix(school: School, teach: Teach) -> None:
+    logs = school.folder / "logs"
+    flags = ["--log_with=tensorboard", f"--logging_dir={logs}", "--log_prefix=ink-", "--log_tracker_name=tracker"]
+
+    assert teach(school.command(*flags, museum=False)).code == 0
+
+    (file,) = logs.rglob("events.out.tfevents.*")
+    assert re.fullmatch(r"ink-20\d{12}", file.relative_to(logs).parts[0])
+    assert "tracker" in file.relative_to(logs).parts
 
 
 def test_earlier_versions_are_kept(school: School, teach: Teach) -> None:

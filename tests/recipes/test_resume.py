@@ -96,7 +96,8 @@ def test_an_interrupted_run_equals_an_unbroken_one(
 
     stopped = teach(command)
 
-    assert stopped.code == 130
+    assert stopped.code == 128 + number
+    assert "error: " not in stopped.err
     assert "Give the same command again" in stopped.err
     assert str(school.checkpoint) in stopped.err
     assert f"step {(step - 1) % STEPS + 1} of {STEPS} of {'ink' if step <= STEPS else 'neon'}" in stopped.err

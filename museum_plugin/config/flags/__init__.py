@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.flags import base, data, loss, museum, network, optimizer, output, training
+from museum_plugin.config.flags import base, data, log, loss, museum, network, optimizer, output, training
+from museum_plugin.config.flags.answers import ANSWERS as ANSWERS
 from museum_plugin.config.flags.flag import SECTIONS as SECTIONS
 from museum_plugin.config.flags.flag import Flag as Flag
 from museum_plugin.config.refusal import did_you_mean
@@ -25,6 +26,7 @@ FLAGS: tuple[Flag, ...] = (
     *loss.FLAGS,
     *training.FLAGS,
     *output.FLAGS,
+    *log.FLAGS,
     *museum.FLAGS,
 )
 """Every flag, topic by topic."""
@@ -80,7 +82,7 @@ def describe(config: RunConfig) -> dict[str, object]:
         "style": config.styles,
     }
     described: dict[str, object] = {}
-    for flag in (flag for flag in FLAGS if flag.attribute):
+    for flag in (flag for flag in FLAGS if flag.attribute and not flag.is_secret):
         owners = parts.get(flag.section) or [getattr(config, flag.section)]
         values = [_plain(getattr(owner, flag.attribute), flag) for owner in owners]
         distinct = [value for i, value in enumerate(values) if value not in values[:i]]

@@ -9,6 +9,8 @@ from museum_plugin.config.schema.data import RESIZE_INTERPOLATIONS
 FLAGS: tuple[Flag, ...] = (
     Flag("config_file", "files", to_path,
          "TOML of flags; may be given several times, a later one wins, the command line wins over all"),
+    Flag("output_config", "files", to_bool,
+         "write the settings into the last --config_file, which may not be there yet, and leave"),
     Flag("dataset_config", "files", to_path,
          "dataset file (.toml or .json); its values win over the data flags", is_input=True),
     Flag("train_data_dir", "files", to_path,

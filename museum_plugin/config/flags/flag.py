@@ -9,7 +9,9 @@ from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
+    LogConfig,
     LossConfig,
+    MetadataConfig,
     MethodConfig,
     NetworkConfig,
     OptimizerConfig,
@@ -34,6 +36,8 @@ SECTIONS: dict[str, type] = {
     "slot": SlotConfig,
     "method": MethodConfig,
     "replay": ReplayConfig,
+    "log": LogConfig,
+    "metadata": MetadataConfig,
 }
 
 
@@ -50,6 +54,8 @@ class Flag:
     choices: tuple[str, ...] = ()
     is_input: bool = False
     """A path that is read: also looked for beside the config file that names it."""
+    is_secret: bool = False
+    """Never written into a file."""
 
     @property
     def section(self) -> str:

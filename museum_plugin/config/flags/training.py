@@ -7,6 +7,8 @@ from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
     Flag("max_train_steps", "training.steps", to_int, "optimizer steps for each style"),
+    Flag("max_train_epochs", "training.epochs", to_count_or_off,
+         "epochs for each style, in place of max_train_steps; 0 or nothing: steps are counted"),
     Flag("gradient_accumulation_steps", "training.gradient_accumulation_steps", to_int,
          "micro-steps in an optimizer step"),
     Flag("seed", "training.seed", to_int, "seed of every random number"),
@@ -27,4 +29,6 @@ FLAGS: tuple[Flag, ...] = (
          "epochs between validation losses; 0 or nothing: 1, or none if validate_every_n_steps is given"),
     Flag("max_validation_steps", "training.max_validation_steps", to_count_or_off,
          "batches of a validation loss; 0 or nothing: all"),
+    Flag("skip_nonfinite", "training.skip_nonfinite", to_int,
+         "steps in a row whose loss or gradient is not finite that are left out before the run stops"),
 )  # fmt: skip

@@ -32,9 +32,10 @@ class OptimizerConfig:
     """Of inverse_sqrt, in steps; None: the warm-up's, else 10000."""
     schedule_min_ratio: float | None = None
     """Last rate over the first, of cosine_with_min_lr and warmup_stable_decay."""
-    warmup_steps: int = 0
-    decay_steps: int = 0
-    """The last part of warmup_stable_decay."""
+    warmup_steps: float = 0
+    """Below 1 it is a share of all steps."""
+    decay_steps: float = 0
+    """The last part of warmup_stable_decay; below 1 it is a share of all steps."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this total norm; 0 does not clip."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from museum_plugin.config.schema.base import BaseConfig
 from museum_plugin.config.schema.data import VARIED, StyleData
+from museum_plugin.config.schema.log import LogConfig, MetadataConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
@@ -31,6 +32,8 @@ class RunConfig:
     training: TrainingConfig
     preview: PreviewConfig
     output: OutputConfig
+    log: LogConfig = LogConfig()
+    metadata: MetadataConfig = MetadataConfig()
 
     def __post_init__(self) -> None:
         cached = self.training.cache_latents or self.training.cache_latents_to_disk

@@ -13,6 +13,8 @@ class TrainingConfig:
 
     steps: int = 1600
     """Optimizer steps for each style."""
+    epochs: int | None = None
+    """Epochs of each style's own pictures; takes the place of `steps`."""
     gradient_accumulation_steps: int = 1
     seed: int = 0
     cache_latents: bool = False
@@ -26,9 +28,12 @@ class TrainingConfig:
     """Epochs between validation losses; None: 1, or none where validate_every_n_steps is given."""
     max_validation_steps: int | None = None
     """Batches of a validation loss; None: all that are held out."""
+    skip_nonfinite: int = 0
+    """So many steps in a row may be left out because their numbers are not finite."""
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"max_train_steps: found {self.steps}, must be 1 or more")
+        require(self.epochs is None or self.epochs >= 1, f"max_train_epochs: found {self.epochs}, must be 1 or more")
         require(
             self.gradient_accumulation_steps >= 1,
             f"gradient_accumulation_steps: found {self.gradient_accumulation_steps}, must be 1 or more",
@@ -42,3 +47,4 @@ class TrainingConfig:
             f"max_data_loader_n_workers: found {self.reader_threads}, must lie between 0 and 64",
         )
         require(0 <= self.seed < 2**63, f"seed: found {self.seed}, must lie between 0 and 2^63")
+        require(self.skip_nonfinite >= 0, f"skip_nonfinite: found {self.skip_nonfinite}, must be 0 or more")

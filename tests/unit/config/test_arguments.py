@@ -143,7 +143,7 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO", "museum")
 
     from_file(
-        'max_train_epochs = 5\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\ndeepspeed = true\n'
+        'zero_stage = 3\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\ndeepspeed = true\n'
         'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
         'pretrained_model_name_or_path = "base"\n',
         "--vae",
@@ -151,8 +151,8 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     )
 
     assert caplog.messages == [
-        "known to sd-scripts but not honoured yet: deepspeed, max_train_epochs, "
-        "network_module=lycoris.kohya (networks.lora is trained), vae",
+        "known to sd-scripts but not honoured yet: deepspeed, "
+        "network_module=lycoris.kohya (networks.lora is trained), vae, zero_stage",
         "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
         "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",
     ]
@@ -236,4 +236,4 @@ def test_help_shows_every_group_and_default(capsys: pytest.CaptureFixture[str]) 
     assert done.value.code == 0
     assert all(f"\n{group}:\n" in text for group in ("base", "files", "dataset", "network", "style", "slot", "replay"))
     assert f"(default: {NetworkConfig.rank})" in text
-    assert "--save_precision" not in text
+    assert "--zero_stage" not in text

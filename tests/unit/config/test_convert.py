@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.config import convert
-from museum_plugin.config.read import existing, read_prompts, read_table
+from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, shown
 from museum_plugin.errors import ConfigError
 
@@ -167,24 +167,6 @@ def test_a_damaged_table_is_refused(tmp_path: Path, name: str, content: bytes, m
 def test_a_missing_table_is_refused() -> None:
     with pytest.raises(ConfigError, match='^--config_file: no file "nowhere.toml"$'):
         read_table(Path("nowhere.toml"), "--config_file")
-
-
-def test_prompts_are_read_without_comments_and_options(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "prompts.txt"
-    path.write_text("# mine\na cat --w 512 --s 20\n\nhigh-contrast house\n", encoding="utf-8")
-
-    assert read_prompts(path) == ("a cat", "high-contrast house")
-    assert caplog.messages == [f"{path}: options after a prompt (--w, --s, ...) are not honoured yet"]
-
-
-@pytest.mark.parametrize(("content", "message"), [("# only\n", "no prompt in"), (None, "no file")])
-def test_a_useless_prompt_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "prompts.txt"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-
-    with pytest.raises(ConfigError, match=f"^sample_prompts: {message}"):
-        read_prompts(path)
 
 
 def test_a_path_beside_the_file_is_second_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_every_flag_names_a_field_of_the_schema(flag: Flag) -> None:
 
 def test_every_field_of_the_schema_has_a_flag() -> None:
     without = {
-        "preview": {"width", "height"},
+        "preview": {"width", "height", "options"},
         "network": {"train_unet", "train_text_encoder"},
     }
     for section in sorted(set(SECTIONS) - {"dataset", "subset"}):
@@ -45,8 +45,8 @@ def test_every_flag_has_a_help_line() -> None:
         ("v2", False, True),
         ("v2", "false", True),
         ("v2", True, False),
-        ("resume", False, True),
-        ("resume", "state", False),
+        ("huggingface_repo_id", False, True),
+        ("huggingface_repo_id", "mine", False),
         ("zero_stage", 2, True),
         ("zero_stage", "2", True),
         ("zero_stage", 0, False),

@@ -1,36 +1,14 @@
-"""The bar of a style, and how a run is asked to stop."""
+"""The bar of a style."""
 
 from __future__ import annotations
-
-import signal
 
 import pytest
 import torch
 
 from museum_plugin.train import log
-from museum_plugin.train.log import Progress, StopRequest, memory_text
+from museum_plugin.train.log import Progress, memory_text
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_a_request_and_the_old_handlers_come_back(
-    number: signal.Signals, capfd: pytest.CaptureFixture[str]
-) -> None:
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    with StopRequest().listening() as stop:
-        assert not stop.asked
-        signal.raise_signal(number)
-        assert stop.asked
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
-    assert "stopping after this step" in capfd.readouterr().err
-
-
-def test_a_second_interrupt_stops_at_once() -> None:
-    with StopRequest().listening():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
 
 
 def test_the_bar_shows_smoothed_terms_where_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +21,15 @@ def test_the_bar_shows_smoothed_terms_where_it_is_told_to(capsys: pytest.Capture
     assert "ink" in said
     assert "denoising=1.000" in said
     assert "3/4" in said
+
+
+def test_the_bar_of_a_resumed_run_goes_on_with_its_terms() -> None:
+    smooth = {"denoising": torch.tensor(1.0)}
+    progress = Progress("ink", 1, 4, CPU, visible=False, smooth=smooth)
+    progress.update({"denoising": torch.tensor(2.0)}, show=False)
+    progress.close()
+    assert progress.means() == pytest.approx({"denoising": 0.95 + 0.05 * 2})
+    assert smooth["denoising"].item() == pytest.approx(1.05)
 
 
 def test_an_invisible_bar_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

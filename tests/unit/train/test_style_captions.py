@@ -9,7 +9,7 @@ from PIL import Image
 
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
 from museum_plugin.data.dataset import StyleDataset
-from museum_plugin.train.loop import prompts
+from museum_plugin.train.inputs import prompts
 from museum_plugin.train.setup import content_captions
 
 

@@ -13,6 +13,7 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import TrainingConfig
 from museum_plugin.errors import ConfigError
+from museum_plugin.train.calendar import calendar_for
 from museum_plugin.train.step import StyleBatch, rng_for
 from museum_plugin.train.validation import validation_is_due, validation_loss
 from tests.tiny_museums import tiny_museum
@@ -21,25 +22,27 @@ from tests.tiny_museums import tiny_museum
 @pytest.mark.parametrize(
     ("flags", "batches_a_step", "steps"),
     [
-        # epochs of 3 batches: after steps 2, 5, 8 (counted from 0), and after the last
-        ({}, 1, [2, 5, 8, 9]),
-        # two batches a step: 3, 6, 9 ... batches are passed in steps 1, 2, 4, 5, 7, 8
-        ({}, 2, [1, 2, 4, 5, 7, 8, 9]),
-        ({"validate_every_n_epochs": 2}, 1, [5, 9]),
-        ({"validate_every_n_steps": 4}, 1, [3, 7, 9]),
-        ({"validate_every_n_steps": 4, "validate_every_n_epochs": 1}, 1, [2, 3, 5, 7, 8, 9]),
-        ({"validate_every_n_steps": 50}, 1, [9]),
-        ({"validate_every_n_epochs": 50}, 1, [9]),
+        # epochs of 3 batches, and after the last step
+        ({}, 1, [3, 6, 9, 10]),
+        # two batches a step: an epoch is 2 steps, the second of which is half the next epoch's
+        ({}, 2, [2, 4, 6, 8, 10]),
+        ({"validate_every_n_epochs": 2}, 1, [6, 10]),
+        ({"validate_every_n_steps": 4}, 1, [4, 8, 10]),
+        ({"validate_every_n_steps": 4, "validate_every_n_epochs": 1}, 1, [3, 4, 6, 8, 9, 10]),
+        ({"validate_every_n_steps": 50}, 1, [10]),
+        ({"validate_every_n_epochs": 50}, 1, [10]),
     ],
 )
 def test_it_is_due_where_the_flags_say(flags: dict[str, int], batches_a_step: int, steps: list[int]) -> None:
-    training = TrainingConfig(steps=10, **flags)
-    due = [
-        step
-        for step in range(10)
-        if validation_is_due(training, step, batches_a_step=batches_a_step, batches_an_epoch=3)
-    ]
-    assert due == steps
+    training = TrainingConfig(steps=10, gradient_accumulation_steps=batches_a_step, **flags)
+    calendar = calendar_for(training, 3, 1)
+    assert [done for done in range(1, 11) if validation_is_due(training, calendar, done)] == steps
+
+
+def test_the_last_step_is_that_of_the_last_epoch() -> None:
+    training = TrainingConfig(steps=10, epochs=4, validate_every_n_steps=10)
+    calendar = calendar_for(training, 3, 1)
+    assert [done for done in range(1, 13) if validation_is_due(training, calendar, done)] == [10, 12]
 
 
 @pytest.mark.parametrize("name", ["validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps"])

@@ -1,0 +1,85 @@
+"""Where a style goes on: from the state that `--resume` names, or from where an earlier run was broken off."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from museum_plugin.base.load import BaseModel
+from museum_plugin.config.schema import OutputConfig
+from museum_plugin.errors import ConfigError
+from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.store import open_museum
+from museum_plugin.train.checkpoint import Origin, read_state, require_same
+
+
+def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
+    """The museum that the state of `--resume` was begun with; None where it began a new one, or without `--resume`.
+
+    Raises:
+        ConfigError: there is no such state.
+        MuseumFileError: it belongs to another base.
+    """
+    if output.resume is None or output.museum is None:
+        return None
+    content = read_state(output.resume).get("museum_file")
+    if content is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / output.museum.name
+        path.write_bytes(content.numpy().tobytes())
+        return open_museum(path, base)
+
+
+def check_resume(output: OutputConfig, museum: Museum, to_teach: Iterable[str]) -> None:
+    """Refuse a state whose style this run does not teach.
+
+    Args:
+        to_teach: names of styles; "" for a plain LoRA.
+    Raises:
+        ConfigError: there is no such state, or its style is another.
+    """
+    if output.resume is None:
+        return
+    style, names = read_state(output.resume)["style"], list(to_teach)
+    if style in names:
+        return
+    if style in museum.styles():
+        raise ConfigError(
+            f"{output.resume}: style {style!r} of this state is finished in {output.museum} already; roll the museum "
+            "back, or give --museum a new path: the state knows the museum it was begun with"
+        )
+    allowed = ", ".join(name or "a plain LoRA" for name in names) or "none, every style is taught"
+    raise ConfigError(f"{output.resume}: found a state of {style or 'a plain LoRA'}, allowed in this run: {allowed}")
+
+
+def state_to_go_on_from(
+    output: OutputConfig, unfinished: Path, origin: Origin, finished: tuple[str, ...]
+) -> dict[str, Any]:
+    """The latest state of this style; {} to begin it.
+
+    Args:
+        unfinished: where a run that was broken off left its state.
+        finished: the styles of the museum; a state of one of them was left behind and counts as none.
+    Raises:
+        ConfigError: a state is damaged, or of another run; names the first difference.
+    """
+    left = read_state(unfinished) if unfinished.exists() else {}
+    if left and left["style"] in finished:
+        left = {}
+    if output.resume is not None:
+        told = read_state(output.resume)
+        if told["style"] == origin.style:
+            require_same(told, origin)
+            newer = left and (left["identity"], left["style"]) == (told["identity"], told["style"])
+            return left if newer and left["step"] > told["step"] else told
+    if left and left["style"] != origin.style:
+        raise ConfigError(
+            f"{unfinished}: style {left['style']!r} was not finished; give its command again first, "
+            "or remove the file to drop it"
+        )
+    if left:
+        require_same(left, origin)
+    return left
