@@ -1,6 +1,7 @@
 """The frozen base model: what it is, how it is loaded, and every forward pass through it.
 
 family.py    facts of each model family
+folder.py    what its folder tells without loading the networks
 load.py      a diffusers folder -> BaseModel, with its fingerprint
 encode.py    prompts -> text states, pictures -> latents
 denoiser.py  add_noise, predict, predict_x0; the only place that runs the U-Net

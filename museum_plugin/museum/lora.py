@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 
 from museum_plugin.base.load import BaseModel
@@ -116,6 +115,8 @@ def target_modules(base: BaseModel, *, with_text_encoder: bool) -> Iterator[tupl
 
     U-Net: every Linear and 1x1 convolution inside a Transformer2DModel. Text encoders: those of attention and MLP.
     """
+    from diffusers.models.transformers.transformer_2d import Transformer2DModel  # takes seconds to load
+
     for block_path, block in base.unet.named_modules():
         if isinstance(block, Transformer2DModel):
             for path, module in block.named_modules():

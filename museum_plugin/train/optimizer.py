@@ -6,7 +6,6 @@ import importlib
 from typing import Any
 
 import torch
-from diffusers.optimization import SchedulerType, get_scheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -22,6 +21,15 @@ _BITSANDBYTES = {
     "pagedlion8bit": "PagedLion8bit",
     "sgdnesterov8bit": "SGD8bit",
 }
+OFFERED_SCHEDULES = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+)
+"""What diffusers can make of a name and a length alone."""
 _UNFIT = {"lbfgs": "asks for the loss again and again", "sparseadam": "takes sparse gradients alone"}
 _IMPLIED: dict[str, dict[str, Any]] = {
     "sgdnesterov": {"nesterov": True, "momentum": 0.9},
@@ -89,6 +97,8 @@ def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) ->
     Raises:
         ConfigError: the name is unknown, or the learning rate is too small for it.
     """
+    from diffusers.optimization import get_scheduler  # takes seconds to load
+
     check_schedule(config)
     schedule = config.schedule
     if schedule == "constant" and config.warmup_steps:
@@ -105,6 +115,5 @@ def check_schedule(config: OptimizerConfig) -> None:
     Raises:
         ConfigError: the name is unknown.
     """
-    allowed = [kind.value for kind in SchedulerType if kind.value != "piecewise_constant"]
-    if config.schedule not in allowed:
-        raise ConfigError(f"lr_scheduler: found {config.schedule!r}, allowed: {', '.join(allowed)}")
+    if config.schedule not in OFFERED_SCHEDULES:
+        raise ConfigError(f"lr_scheduler: found {config.schedule!r}, allowed: {', '.join(OFFERED_SCHEDULES)}")

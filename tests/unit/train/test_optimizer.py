@@ -11,7 +11,7 @@ from torch import nn
 
 from museum_plugin.config.schema import OptimizerConfig
 from museum_plugin.errors import ConfigError
-from museum_plugin.train.optimizer import build_optimizer, build_schedule, optimizer_class
+from museum_plugin.train.optimizer import OFFERED_SCHEDULES, build_optimizer, build_schedule, optimizer_class
 
 
 def groups(*rates: float) -> list[dict[str, Any]]:
@@ -130,3 +130,9 @@ def test_a_schedule_that_is_not_there(schedule: str) -> None:
 def test_a_rate_that_is_too_small_for_its_schedule() -> None:
     with pytest.raises(ConfigError, match="polynomial"):
         build_schedule(config(schedule="polynomial"), build_optimizer(config(), groups(1e-9)), 4)
+
+
+def test_the_schedules_on_offer_are_those_that_need_no_more_than_a_name() -> None:
+    from diffusers.optimization import SchedulerType
+
+    assert {kind.value for kind in SchedulerType} - {"piecewise_constant"} == set(OFFERED_SCHEDULES)
