@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from museum_plugin.config.convert import to_bool, to_float, to_int, to_name, to_path, to_resolution, to_text
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -109,24 +110,29 @@ class _Reader:
     defaults: Values
     styles: dict[str | None, _Style] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
+    problems: Problems = field(default_factory=Problems)
 
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
         """The typed values of one table; None counts as not given."""
         if not isinstance(value, dict):
             raise refusal(f"{self.path}: {where}", value, "a table")
-        typed = {}
+        typed: dict[str, Any] = {}
         for name, raw in value.items():
             if raw is None or (name == "subsets" and level == "D"):
                 continue
-            key = KEYS.get(name) or NOT_HONOURED.get(name)
-            if key is None or level not in key.levels:
-                raise self._misplaced(name, level, where, key)
-            result = key.convert(raw, f"{self.path}: {where}: {name}")
-            if name in KEYS:
-                typed[name] = result
-            elif result != key.default:
-                self.ignored.add(name)
+            with self.problems:
+                self._read_key(typed, name, raw, level, where)
         return typed
+
+    def _read_key(self, typed: dict[str, Any], name: str, raw: object, level: str, where: str) -> None:
+        key = KEYS.get(name) or NOT_HONOURED.get(name)
+        if key is None or level not in key.levels:
+            raise self._misplaced(name, level, where, key)
+        result = key.convert(raw, f"{self.path}: {where}: {name}")
+        if name in KEYS:
+            typed[name] = result
+        elif result != key.default:
+            self.ignored.add(name)
 
     def _misplaced(self, name: str, level: str, where: str, key: Key | None) -> ConfigError:
         start = f"{self.path}: {where}: {shown(name)}"
@@ -149,10 +155,12 @@ class _Reader:
         for name in content:
             if name not in ("general", "datasets"):
                 hint = did_you_mean(name, ("general", "datasets"))
-                raise ConfigError(f"{self.path}: {shown(name)} is unknown at the top, allowed: general, datasets{hint}")
+                told = f"{self.path}: {shown(name)} is unknown at the top, allowed: general, datasets{hint}"
+                self.problems.note(ConfigError(told))
         general = self.table(content.get("general", {}), "G", "general")
         for i, raw in enumerate(self.tables(content.get("datasets", []), "datasets", "[[datasets]]")):
-            self.dataset(raw, general, f"datasets[{i}]")
+            with self.problems:
+                self.dataset(raw, general, f"datasets[{i}]")
 
     def dataset(self, raw: object, general: Values, where: str) -> None:
         """Read one dataset; subsets of different styles split it."""
@@ -165,12 +173,14 @@ class _Reader:
             subset = self.table(raw_subset, "S", place)
             merged = {**self.defaults, **general, **own, **subset}
             name = merged.get("style")
-            self._note_trigger(name, merged.get("trigger"), place)
-            split.setdefault(name, []).append(self.subset(subset, merged, place))
+            with self.problems:
+                self._note_trigger(name, merged.get("trigger"), place)
+                found = self.subset(subset, merged, place)
+                split.setdefault(name, []).append(found)
         merged = {**self.defaults, **general, **own}
         for name, subsets in split.items():
-            dataset = make_dataset(subsets, merged, f"{self.path}: {where}")
-            self.styles[name].datasets.append(dataset)
+            with self.problems:
+                self.styles[name].datasets.append(make_dataset(subsets, merged, f"{self.path}: {where}"))
 
     def subset(self, own: Values, merged: Values, where: str) -> SubsetConfig:
         """One subset whose folder exists."""
@@ -204,8 +214,13 @@ class _Reader:
             other = owners.setdefault(spoken(style.trigger), name)
             if other != name:
                 both = f"{shown(other)} and {shown(name)}"
-                raise ConfigError(f"{self.path}: trigger {shown(style.trigger)} is used by two styles, {both}")
-        return tuple(StyleData(name, style.trigger, tuple(style.datasets)) for name, style in self.styles.items())
+                told = f"{self.path}: trigger {shown(style.trigger)} is used by two styles, {both}"
+                self.problems.note(ConfigError(told))
+        found = []
+        for name, style in self.styles.items():
+            with self.problems:
+                found.append(StyleData(name, style.trigger, tuple(style.datasets)))
+        return tuple(style for style in found if style.datasets)
 
 
 def spoken(trigger: str) -> str:
@@ -244,12 +259,13 @@ def make_subset(values: Values, where: str) -> SubsetConfig:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
+def read_dataset_config(path: Path, defaults: Values, problems: Problems | None = None) -> tuple[StyleData, ...]:
     """The styles of a dataset file, in the order of their first mention.
 
     Args:
         path: a .toml or .json file.
         defaults: typed values of the data flags that were given, by their name in a dataset file.
+        problems: where errors go; None raises the first one.
     Returns:
         One StyleData for each style; `name` and `trigger` are None where the file does not say.
     Raises:
@@ -257,7 +273,7 @@ def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
     """
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f'--dataset_config: found "{path}", allowed: a .toml or .json file')
-    reader = _Reader(path, defaults)
+    reader = _Reader(path, defaults, problems=problems or Problems())
     reader.file(read_table(path, "--dataset_config"))
     if reader.ignored:
         log.warning("%s: known to sd-scripts but not honoured yet: %s", path, ", ".join(sorted(reader.ignored)))
