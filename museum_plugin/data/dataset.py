@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import random
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +15,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
 from museum_plugin.data.buckets import Placement, Size, choose_bucket, resize_and_crop
-from museum_plugin.data.captions import augment_caption, caption_file, read_caption
+from museum_plugin.data.captions import augment_caption, read_caption
+from museum_plugin.data.folders import find_pictures, picture_sizes, warn_of_missing_captions
 from museum_plugin.data.images import (
-    EXTENSIONS,
     ColorShift,
     check_pictures,
-    list_pictures,
     open_picture,
     picture_digest,
-    picture_size,
     shift_color,
     to_tensor,
 )
@@ -77,16 +77,18 @@ class _Bucket:
 class StyleDataset:
     """All pictures of a style, found, measured and placed when it is made; pixels are read on demand."""
 
-    def __init__(self, style: StyleData, *, prior_loss_weight: float = 1.0) -> None:
+    def __init__(self, style: StyleData, *, prior_loss_weight: float = 1.0, problems: Problems | None = None) -> None:
         """Find the pictures and read their captions.
 
         Args:
             style: where the pictures are.
             prior_loss_weight: factor of the loss of regularisation pictures (`is_reg`).
+            problems: where errors go; None raises the first one. What is wrong with one picture leaves that one out.
         Raises:
             DataError: a folder is missing, unreadable or has no picture; a picture or caption cannot be read.
             ConfigError: resolution and bucket settings contradict each other.
         """
+        problems = problems or Problems()
         self.name = style.name
         self.pictures: tuple[Picture, ...] = ()
         """Every picture once, in the order of the dataset file, by name within a folder."""
@@ -94,9 +96,10 @@ class StyleDataset:
         self._buckets: list[_Bucket] = []
         require(len(style.datasets) >= 1, f"style {style.name}: no [[datasets]], so there is nothing to learn from")
         folders = {subset.image_dir for dataset in style.datasets for subset in dataset.subsets}
-        sizes = _sizes({folder: _find_pictures(folder) for folder in sorted(folders)})
+        sizes = picture_sizes(find_pictures(sorted(folders), problems), problems)
         for dataset in style.datasets:
-            self._add(dataset, sizes, prior_loss_weight)
+            with problems:
+                self._add(dataset, sizes, prior_loss_weight, problems)
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -146,6 +149,10 @@ class StyleDataset:
         """
         return torch.stack([load_picture(p, flip) for p, flip in zip(batch.pictures, batch.flipped, strict=True)])
 
+    def times_shown(self) -> dict[int, int]:
+        """How often an epoch shows each picture, by its position in `pictures`."""
+        return Counter(member for bucket in self._buckets for member in bucket.members)
+
     def verify(self) -> None:
         """Open every picture once, so that a damaged one is found before training starts.
 
@@ -167,18 +174,27 @@ class StyleDataset:
             self._epoch = ((epoch, seed), batches)
         return self._epoch[1]
 
-    def _add(self, dataset: DatasetConfig, sizes: dict[Path, dict[Path, Size]], prior_loss_weight: float) -> None:
+    def _add(
+        self,
+        dataset: DatasetConfig,
+        sizes: dict[Path, dict[Path, Size]],
+        prior_loss_weight: float,
+        problems: Problems,
+    ) -> None:
         """Place the pictures of one `[[datasets]]` in its buckets; `sizes` holds those of each folder."""
         learned: list[Picture] = []
         prior: list[Picture] = []
         for subset in dataset.subsets:
             weight = prior_loss_weight if subset.is_reg else 1.0
-            (prior if subset.is_reg else learned).extend(_place(subset, dataset, sizes[subset.image_dir], weight))
-        if not learned:
+            found = sizes.get(subset.image_dir, {})
+            (prior if subset.is_reg else learned).extend(_place(subset, dataset, found, weight, problems))
+        if all(subset.is_reg for subset in dataset.subsets):
             raise DataError(
                 f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
                 "pictures; put them into the [[datasets]] of the pictures to learn"
             )
+        if not learned:
+            return  # none of them can be used, as was noted of each
         repeats = [picture.subset.num_repeats for picture in learned]
         prior_repeats = regularization_repeats([picture.subset.num_repeats for picture in prior], sum(repeats))
         if unused := prior_repeats.count(0):
@@ -232,48 +248,19 @@ def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
     return counts
 
 
-def _find_pictures(folder: Path) -> list[Path]:
-    paths = list_pictures(folder)
-    if not paths:
-        raise DataError(
-            f"image_dir: no picture in {folder}; looked for {', '.join(EXTENSIONS)} (not in folders below it)"
-        )
-    return paths
-
-
-def _sizes(folders: dict[Path, list[Path]]) -> dict[Path, dict[Path, Size]]:
-    try:
-        return {folder: {path: picture_size(path) for path in paths} for folder, paths in folders.items()}
-    except DataError:
-        check_pictures(path for paths in folders.values() for path in paths)  # names them all, not only the first
-        raise
-
-
-def _place(subset: SubsetConfig, dataset: DatasetConfig, sizes: dict[Path, Size], loss_weight: float) -> list[Picture]:
-    _warn_of_missing_captions(list(sizes), subset)
+def _place(
+    subset: SubsetConfig, dataset: DatasetConfig, sizes: dict[Path, Size], loss_weight: float, problems: Problems
+) -> list[Picture]:
+    warn_of_missing_captions(list(sizes), subset)
     pictures = []
     for path, size in sizes.items():
-        try:
-            placement = choose_bucket(size, dataset)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
-        pictures.append(Picture(path, size, read_caption(path, subset), subset, placement, loss_weight))
+        with problems:
+            try:
+                placement = choose_bucket(size, dataset)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
+            pictures.append(Picture(path, size, read_caption(path, subset), subset, placement, loss_weight))
     return pictures
-
-
-def _warn_of_missing_captions(paths: list[Path], subset: SubsetConfig) -> None:
-    missing = [path for path in paths if not caption_file(path, subset).exists()]
-    if not missing or subset.class_tokens:
-        return
-    hint = next((suffix for suffix in (".txt", ".caption") if missing[0].with_suffix(suffix).exists()), None)
-    log.warning(
-        "%s: %d of %d pictures have no caption file (%s) and learn with an empty caption; %s",
-        subset.image_dir,
-        len(missing),
-        len(paths),
-        caption_file(missing[0], subset).name,
-        f'did you mean caption_extension = "{hint}"?' if hint else "set class_tokens to give them one",
-    )
 
 
 def _vary(picture: Picture, rng: random.Random) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -89,6 +90,21 @@ def build_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Op
     except Exception as error:  # every optimizer refuses arguments in its own way
         reason = " ".join(str(error).split())
         raise ConfigError(f"optimizer_args: {config.name} refuses {arguments}: {reason}") from error
+
+
+def check_optimizer(config: OptimizerConfig, rates: Sequence[float], steps: int) -> None:
+    """Build optimizer and schedule around a few numbers, since each refuses what it does not like in its own way.
+
+    Args:
+        rates: the learning rate of each group that has something to train.
+        steps: optimizer steps.
+    Raises:
+        ConfigError: names or arguments that are refused, or nothing to train.
+    """
+    optimizer_class(config.name)
+    check_schedule(config)
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(2, 2))], "lr": rate} for rate in rates]
+    build_schedule(config, build_optimizer(config, groups), steps)
 
 
 def build_schedule(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:

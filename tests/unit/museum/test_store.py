@@ -75,6 +75,6 @@ def test_a_tensor_that_does_not_fit_is_named(base: BaseModel, tmp_path: Path) ->
 def test_another_shape_is_refused(base: BaseModel, change: dict[str, float], named: str) -> None:
     museum = tiny_museum(base, "ink")
     asked = {"rank": 2, "alpha": 1.0, "with_text_encoder": False}
-    check_network(museum, Path("mine"), **asked)  # type: ignore[arg-type]
+    check_network(museum.ledger, Path("mine"), **asked)  # type: ignore[arg-type]
     with pytest.raises(MuseumFileError, match=named):
-        check_network(museum, Path("mine"), **{**asked, **change})  # type: ignore[arg-type]
+        check_network(museum.ledger, Path("mine"), **{**asked, **change})  # type: ignore[arg-type]
