@@ -131,5 +131,6 @@ def _unvaried(picture: Picture) -> str:
     return augment_caption(picture.caption, calm, random.Random(0))
 
 
-def _tags(caption: str, separator: str) -> set[str]:
-    return {tag.strip() for tag in caption.split(separator)} - {""}
+def _tags(caption: str, separator: str) -> list[str]:
+    """Each tag once, in order."""
+    return [tag for tag in dict.fromkeys(part.strip() for part in caption.split(separator)) if tag]
