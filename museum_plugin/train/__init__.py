@@ -13,6 +13,7 @@ schedule.py    learning-rate schedules by sd-scripts' names
 parameter_groups.py  which parameters learn at which rate
 checkpoint.py  the state of an unfinished style, for an exact resume
 finish.py      what happens after the last step: ledger, judge, pictures, file
+paths.py       where a run writes what
 preview.py     pictures drawn while a style is being learned
 processes.py   what several processes must agree on
 log.py         the progress bar, signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,31 @@ def save_checkpoint(path: Path, training: Training, style: str, step: int, ident
     write_atomically(path, buffer.getvalue())
 
 
+def check_unfinished(path: Path, styles: Sequence[str], finished: tuple[str, ...]) -> str | None:
+    """Whether a run that teaches these styles goes on from a checkpoint; its settings are not compared.
+
+    Args:
+        styles: that will be taught, in order.
+        finished: those of the museum.
+    Returns:
+        The style and how many steps are done; None where there is nothing to go on from.
+    Raises:
+        ConfigError: the file is damaged, or of a style that is not the next one.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        style, step = state["style"], int(state["step"])
+    except Exception as error:
+        raise _damaged(path) from error
+    if style in finished or not styles:
+        return None
+    if style != styles[0]:
+        raise _unfinished(path, style)
+    return f"{style or 'LoRA'} after step {step}, from {path}"
+
+
 def read_checkpoint(path: Path, style: str, finished: tuple[str, ...], identity: dict[str, Any]) -> dict[str, Any]:
     """The state in a file, if this style can go on from it.
 
@@ -77,9 +103,7 @@ def read_checkpoint(path: Path, style: str, finished: tuple[str, ...], identity:
     if of_style in finished:
         return {}
     if of_style != style:
-        raise ConfigError(
-            f"{path}: style {of_style!r} was not finished; give its command again first, or remove the file to drop it"
-        )
+        raise _unfinished(path, of_style)
     for key in sorted({*found, *identity}):
         if found.get(key) != identity.get(key):
             raise ConfigError(
@@ -108,6 +132,12 @@ def restore(training: Training, style: str, state: dict[str, Any]) -> int:
 
 def _damaged(path: Path) -> ConfigError:
     return ConfigError(f"{path}: this checkpoint is damaged; remove it to start the style anew")
+
+
+def _unfinished(path: Path, style: str) -> ConfigError:
+    return ConfigError(
+        f"{path}: style {style!r} was not finished; give its command again first, or remove the file to drop it"
+    )
 
 
 def _difference(key: str, was: object, now: object) -> str:

@@ -19,6 +19,7 @@ from museum_plugin.judge.signature import Signature, signature
 from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.ledger import Ledger, StyleRecord
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.paths import between_file, grid_file, matrix_file, museum_file
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
@@ -39,8 +40,7 @@ class Finished:
 
 def museum_path(room: Classroom) -> Path:
     """The file this run grows, or the plain LoRA it writes."""
-    output = room.run.output
-    return output.museum or output.output_dir / f"{output.output_name}.safetensors"
+    return museum_file(room.run.output)
 
 
 def save_museum(room: Classroom, path: Path) -> None:
@@ -50,8 +50,7 @@ def save_museum(room: Classroom, path: Path) -> None:
 
 def save_between(room: Classroom, lesson: Lesson, step: int) -> Path:
     """The museum in the middle of a style as a file of its own, named as sd-scripts names it."""
-    output = room.run.output
-    path = output.output_dir / f"{output.output_name}-step{step:08d}.safetensors"
+    path = between_file(room.run.output, step)
     ledger = room.museum.ledger
     if lesson.name:
         room.museum.ledger = ledger.with_style(_record(room, lesson, step))
@@ -105,13 +104,12 @@ def write_pictures(
     room: Classroom, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
     """The grid and the retention matrix of a verdict, in `output_dir`."""
-    museum, folder = room.museum, room.run.output.output_dir
+    museum, output = room.museum, room.run.output
     names = [record.name for record in museum.ledger.styles]
-    number = f"{room.run.output.output_name}-{len(names):02d}-{names[-1]}"
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
-    grid = folder / f"{number}-grid.png"
+    grid = grid_file(output, len(names), names[-1])
     write_grid(grid, {title: _pictures(room, latents) for title, latents in columns.items()}, exhibition.prompts)
-    matrix = folder / f"{number}-matrix.png"
+    matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
         matrix.with_suffix(".json"),

@@ -22,6 +22,7 @@ from museum_plugin.train.checkpoint import restore, save_checkpoint
 from museum_plugin.train.finish import Finished, finish_style, save_between
 from museum_plugin.train.log import Progress, StopRequest
 from museum_plugin.train.optimizer import averaged, take_average
+from museum_plugin.train.plan import styles_to_teach
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.reader import BatchReader
@@ -30,7 +31,6 @@ from museum_plugin.train.start import (
     check_run,
     make_accelerator,
     open_or_begin,
-    styles_to_teach,
     with_base_weights,
     with_noise_schedule,
 )

@@ -7,6 +7,7 @@ from museum_plugin.config.files import write_atomically
 from museum_plugin.judge.grid import to_pictures
 from museum_plugin.judge.lettering import png
 from museum_plugin.judge.retention import Exhibition, draw
+from museum_plugin.train.paths import preview_file
 from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
 
 _PREVIEWED = 4
@@ -26,5 +27,4 @@ def write_previews(room: Classroom, lesson: Lesson, step: int) -> None:
     exhibition = Exhibition(prompts, seeds, sampling_plan(run, lesson.dataset, room))
     images = decode_latents(room.museum.base, draw(room.museum, exhibition, lesson.name or None))
     for i, (image, seed) in enumerate(zip(to_pictures(images), seeds, strict=True)):
-        name = f"{run.output.output_name}_{lesson.title}_{step:06d}_{i:02d}_{seed}.png"
-        write_atomically(run.output.output_dir / "sample" / name, png(image))
+        write_atomically(preview_file(run.output, lesson.title, step, i, seed), png(image))
