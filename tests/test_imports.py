@@ -121,6 +121,14 @@ def test_reading_the_configuration_loads_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) & set(HEAVY) == set()
 
 
+def test_the_networks_are_loaded_no_earlier_than_a_model() -> None:
+    """They take seconds, and what is wrong with a run is told before."""
+    assert (
+        loaded_by("import museum_plugin.train.loop, museum_plugin.train.report") & {"diffusers", "transformers"}
+        == set()
+    )
+
+
 def test_a_heavy_import_would_be_seen() -> None:
     assert "numpy" in loaded_by("import numpy")
 

@@ -1,6 +1,7 @@
 """The frozen base model: what it is, how it is loaded, and every forward pass through it.
 
 family.py    facts of each model family
+folder.py    what its folder tells without loading the networks
 load.py      a diffusers folder -> BaseModel, with its fingerprint
 text_encoding.py  what changes the text states of a prompt
 emphasis.py  weights of words in a prompt

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
 
 from museum_plugin.base.emphasis import emphasize, weighted_tokens
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.text_encoding import TextEncoding
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 
 def text_model(encoder: nn.Module) -> nn.Module:

@@ -1,23 +1,27 @@
-"""Load a base model from disk, frozen, and know it again by its fingerprint."""
+"""Load a base model from disk, frozen, and know it again by its fingerprint.
+
+The libraries of the networks take seconds to load, so they are loaded with the first model.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
-from museum_plugin.base.family import SDXL, Family, detect_family
-from museum_plugin.errors import BaseModelError
+from museum_plugin.base.family import SDXL, Family
+from museum_plugin.base.folder import check_folder, family_of, loading_error, mixed_parts_error, sdxl_error
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTokenizer
 
 _SAMPLED_VALUES = 64
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,16 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
-            flat = tensor.detach().flatten()
-            count = min(_SAMPLED_VALUES, len(flat))
-            places = torch.arange(count) * (len(flat) - 1) // max(1, count - 1)  # whole numbers: float32 is too short
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(flat[places].half().cpu().numpy().tobytes())
+            digest.update(tensor_sample(name, tensor))
     return digest.hexdigest()
+
+
+def tensor_sample(name: str, tensor: Tensor) -> bytes:
+    """What a fingerprint takes of one tensor."""
+    flat = tensor.detach().flatten()
+    count = min(_SAMPLED_VALUES, len(flat))
+    places = torch.arange(count) * (len(flat) - 1) // max(1, count - 1)  # whole numbers: float32 is too short
+    return f"{name}{tuple(tensor.shape)}".encode() + flat[places].half().cpu().numpy().tobytes()
 
 
 def load_base(path: Path) -> BaseModel:
@@ -80,10 +88,13 @@ def load_base(path: Path) -> BaseModel:
     Raises:
         BaseModelError: the folder is missing or incomplete, its weights are damaged or of an unsupported family.
     """
-    _check_folder(path)
-    family = _family(path)
+    check_folder(path)
+    family = family_of(path)
     if family is SDXL:
-        raise BaseModelError(f"{path}: this is an SDXL model; SD1 and SD2 diffusers folders can be trained so far")
+        raise sdxl_error(path)
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
     try:
         scheduler = DDIMScheduler.from_pretrained(path / "scheduler")
         unet = UNet2DConditionModel.from_pretrained(path / "unet", torch_dtype=torch.float32)
@@ -91,13 +102,9 @@ def load_base(path: Path) -> BaseModel:
         text_encoder = CLIPTextModel.from_pretrained(path / "text_encoder", dtype=torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BaseModelError(f"{path}: the base model cannot be loaded: {reason}. Is the folder complete?") from error
+        raise loading_error(path, error) from error
     if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
-        raise BaseModelError(
-            f"{path}: U-Net and text encoder do not belong together: the U-Net takes text states of width "
-            f"{unet.config.cross_attention_dim}, the text encoder gives {text_encoder.config.hidden_size}"
-        )
+        raise mixed_parts_error(path, unet.config.cross_attention_dim, text_encoder.config.hidden_size)
     for module in (unet, vae, text_encoder):
         module.requires_grad_(False).eval()
     return BaseModel(
@@ -112,24 +119,3 @@ def load_base(path: Path) -> BaseModel:
         tokenizers=(tokenizer,),
         alphas_cumprod=scheduler.alphas_cumprod.float(),
     )
-
-
-def _family(path: Path) -> Family:
-    config = path / "unet" / "config.json"
-    try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not a table")
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"{config}: cannot be read ({error}); is the base model complete?") from error
-    return detect_family(content)
-
-
-def _check_folder(path: Path) -> None:
-    if not path.exists():
-        raise BaseModelError(f"{path}: no base model there; pretrained_model_name_or_path takes a diffusers folder")
-    if path.is_file():
-        raise BaseModelError(f"{path}: single-file checkpoints cannot be loaded yet; convert it to a diffusers folder")
-    missing = [part for part in _PARTS if not (path / part).is_dir()]
-    if missing or not (path / "unet" / "config.json").is_file():
-        raise BaseModelError(f"{path}: not a diffusers folder: {', '.join(missing) or 'unet/config.json'} is missing")

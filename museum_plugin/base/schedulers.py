@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,6 +60,8 @@ def _scheduler(name: str, base: BaseModel) -> Any:
     if name not in _KINDS and name != "lms":
         raise ValueError(f"no sampler {name!r}; there are lms, {', '.join(_KINDS)}")
     kind, arguments = _KINDS.get(name, _KINDS["euler"])
+    import diffusers  # takes seconds to load
+
     level = base.alphas_cumprod.double().cpu().clamp(min=_SMALLEST_SIGNAL)
     betas = 1 - level / torch.cat([torch.ones(1, dtype=torch.float64), level[:-1]])
     scheduler = getattr(diffusers, kind)(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from museum_plugin.base.emphasis import weighted_parts
 from museum_plugin.config.schema import BaseConfig
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,12 @@ class TextEncoding:
             max_token_length=values.get("max_token_length", cls.max_token_length),
             weighted=values.get("weighted_captions", cls.weighted),
         )
+
+
+def count_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> list[int]:
+    """How many tokens each prompt has, without those at begin and end; those of weights do not count."""
+    parts = [[part for part, _ in weighted_parts(prompt)] if text.weighted else [prompt] for prompt in prompts]
+    return [
+        sum(len(tokenizer(part, add_special_tokens=False, verbose=False).input_ids) for part in prompt)
+        for prompt in parts
+    ]

@@ -6,6 +6,10 @@
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
     rollback.py         rollback: bring an earlier version back
+    check.py            check: what train_museum.py would do, and all that it would refuse
+    check_report.py     check: what is found out
+    check_page.py       check: how it is printed
+    flag_page.py        flags: the page of all flags
     console.py          errors as a line and an exit code, quiet libraries; shared with train_museum.py
     parser.py           argparse whose complaints are errors of ours; the kinds of values
     quick_ledger.py     the ledger of a file without loading torch
@@ -35,5 +39,7 @@ COMMANDS = {
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
+    "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
+    "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),
 }
 """What the user types -> the command."""

@@ -37,9 +37,14 @@ class CommandParser(argparse.ArgumentParser):
         )
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Read a command line; a misspelt flag is told the nearest known one."""
+        """Read a command line; a misspelt flag is told the nearest known one.
+
+        A command with a default `others` takes what it does not know itself under that name.
+        """
         given, strange = self.parse_known_args(words)
-        if strange:
+        if others := vars(given).pop("others", None):
+            setattr(given, others, strange)
+        elif strange:
             name = strange[0].partition("=")[0]
             self.error(f"unknown argument {strange[0]!r}{did_you_mean(name, self._option_string_actions)}")
         return given

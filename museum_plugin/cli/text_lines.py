@@ -43,9 +43,13 @@ def table(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list
     return lines
 
 
-def entry(title: str, *texts: str) -> list[str]:
-    """A title with text beside it; a long text goes on in the next line, and each text begins a line of its own."""
-    lines = [line for text in texts for line in _folded(text)] or ["-"]
+def entry(title: str, *texts: str, width: int = _LINE_WIDTH) -> list[str]:
+    """A title with text beside it; a long text goes on in the next line, and each text begins a line of its own.
+
+    Args:
+        width: columns of a line, at most.
+    """
+    lines = [line for text in texts for line in _folded(text, width)] or ["-"]
     titles = [printable(title), *[""] * (len(lines) - 1)]
     return [f"{name + ' ':{_TITLE_WIDTH}}{line}".rstrip() for name, line in zip(titles, lines, strict=True)]
 
@@ -69,5 +73,5 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _folded(text: str) -> list[str]:
-    return textwrap.wrap(printable(text), _LINE_WIDTH - _TITLE_WIDTH, break_on_hyphens=False) or [""]
+def _folded(text: str, width: int) -> list[str]:
+    return textwrap.wrap(printable(text), width - _TITLE_WIDTH, break_on_hyphens=False) or [""]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,10 +33,12 @@ from museum_plugin.config.flags import (
 from museum_plugin.config.folder_layout import read_sources
 from museum_plugin.config.learning import optimizer_fields, trained_parts
 from museum_plugin.config.output_config import config_files, config_path, write_config
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import shown
 from museum_plugin.config.sample_prompts import prompt_list, read_prompt_file, read_prompt_items
-from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
+from museum_plugin.config.schema import NetworkConfig, PromptOptions, RunConfig, StyleData
+from museum_plugin.config.style_names import pick_style, with_triggers, without_museum
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
@@ -96,9 +98,14 @@ class _Given:
     where: dict[str, str] = field(default_factory=dict)
     not_honoured: dict[str, object] = field(default_factory=dict)
     front_end: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
 
     def take(self, name: str, raw: object, where: str, folder: Path | None = None) -> None:
         """Check one value and keep it; None and "" count as not given (front ends write them)."""
+        with self.problems:
+            self._take(name, raw, where, folder)
+
+    def _take(self, name: str, raw: object, where: str, folder: Path | None) -> None:
         flag = BY_NAME.get(name)
         if flag is None and name not in NOT_HONOURED and name not in FRONT_END_KEYS:
             raise unknown(name, where)
@@ -132,7 +139,9 @@ class _Given:
             section = value if isinstance(value, dict) and key not in TABLES else {key: value}
             for name, raw in section.items():
                 if name == "config_file" and raw:
-                    raise ConfigError(f"{path}: config_file: a config file names no other; give --config_file twice")
+                    told = f"{path}: config_file: a config file names no other; give --config_file twice"
+                    self.problems.note(ConfigError(told))
+                    continue
                 self.take(name, raw, f"{path}: {name}", path.parent)
 
     def report(self) -> None:
@@ -161,9 +170,22 @@ class _Given:
         return {flag.attribute: self.values[flag.name] for flag in flags}
 
     def build(self, section: str, **more: object) -> Any:
-        """One dataclass of the schema; a refused value is traced back to where it was given."""
+        """One dataclass of the schema; where errors are gathered, each value is tried and the bad ones are left out."""
+        values = {**self.section(section), **more}
+        with self.problems:
+            return self._built(section, values)
+        needed = {f.name for f in fields(SECTIONS[section]) if f.default is MISSING and f.default_factory is MISSING}
+        good = {name: value for name, value in values.items() if name in needed}
+        for name, value in values.items():
+            with self.problems:
+                self._built(section, {**good, name: value})
+                good[name] = value
+        return self._built(section, good)
+
+    def _built(self, section: str, values: dict[str, Any]) -> Any:
+        """A refused value is traced back to where it was given."""
         try:
-            return SECTIONS[section](**{**self.section(section), **more})
+            return SECTIONS[section](**values)
         except ConfigError as error:
             name, colon, rest = str(error).partition(":")
             name = "learning_rate" if name == "unet_lr" and name not in self.where else name
@@ -172,21 +194,25 @@ class _Given:
             raise ConfigError(f"{self.where[name]}:{rest}") from error
 
 
-def _read_command_line(argv: Sequence[str]) -> _Given:
-    namespace, rest = _parser().parse_known_args(list(argv))
-    if rest:
-        name = rest[0].partition("=")[0]
-        if name.startswith("--"):
-            raise unknown(name[2:], name)
-        raise ConfigError(f"command line: found {shown(rest[0])}, allowed: flags, which begin with --")
+def _read_command_line(argv: Sequence[str], problems: Problems) -> _Given:
+    given = _Given(problems=problems)
+    namespace, rest = argparse.Namespace(), list[str]()
+    with problems:
+        namespace, rest = _parser().parse_known_args(list(argv))
+    if rest and not rest[0].startswith("--"):
+        problems.note(ConfigError(f"command line: found {shown(rest[0])}, allowed: flags, which begin with --"))
+    for name in (word.partition("=")[0] for word in rest if word.startswith("--")):
+        problems.note(unknown(name[2:], name))
     typed = vars(namespace)
-    given = _Given()
-    files, to_write = config_files(typed)
+    files, to_write = list[Path](), None
+    with problems:
+        files, to_write = config_files(typed)
     for path in files:
-        given.take_file(path)
+        with problems:
+            given.take_file(path)
     for name, raw in typed.items():
         given.take(name, raw, f"--{name}")
-    if to_write is not None:
+    if to_write is not None and not problems.gather:
         write_config(to_write, given.values, given.not_honoured)
     return given
 
@@ -194,74 +220,45 @@ def _read_command_line(argv: Sequence[str]) -> _Given:
 def _read_styles(given: _Given) -> tuple[StyleData, ...]:
     """The styles to teach, named and with triggers as the run (museum or plain LoRA) needs them."""
     defaults = {**given.section("dataset"), **given.section("subset")}
-    styles, origin = read_sources(given.values, defaults)
-    styles = _pick_style(styles, given, origin)
+    styles, origin = read_sources(given.values, defaults, given.problems)
+    if not styles:
+        return ()
+    styles = pick_style(styles, given, origin)
     if given.values.get("museum") is None:
-        return _without_museum(styles, given, origin)
+        return without_museum(styles, given, origin)
     fallback = origin.resolve().name if origin.is_dir() else origin.stem
-    return _with_triggers(tuple(replace(s, name=s.name or fallback) for s in styles), given, origin)
+    return with_triggers(tuple(replace(s, name=s.name or fallback) for s in styles), given, origin)
 
 
-def _pick_style(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
-    """The style that --style asks for, or all."""
-    wanted = given.values.get("style")
-    if wanted is None:
-        return styles
-    if len(styles) == 1 and styles[0].name is None:
-        return (replace(styles[0], name=str(wanted)),)
-    picked = tuple(style for style in styles if style.name == wanted)
-    if not picked:
-        names = ", ".join(str(style.name) for style in styles)
-        raise ConfigError(f"{given.where['style']}: found {shown(wanted)}, allowed by {origin}: {names}")
-    return picked
-
-
-def _without_museum(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
-    if len(styles) > 1:
-        names = ", ".join(str(style.name) for style in styles)
-        raise ConfigError(f"{origin}: several styles need --museum (found: {names}); give it, or one --style")
-    if styles[0].name or styles[0].trigger or given.values.get("trigger"):
-        log.info("without --museum a plain LoRA is trained: style and trigger are not used")
-    return (replace(styles[0], name=None, trigger=None),)
-
-
-def _with_triggers(styles: tuple[StyleData, ...], given: _Given, origin: Path) -> tuple[StyleData, ...]:
-    """Every trigger set; --trigger never overrules the dataset file silently."""
-    flag = given.values.get("trigger")
-    trigger = "auto" if flag is None or str(flag).lower() == "auto" else str(flag)
-    if trigger != "auto" and len(styles) > 1:
-        raise ConfigError(
-            f"{given.where['trigger']}: found {shown(flag)} for {len(styles)} styles; "
-            "write trigger beside each style in the dataset file, or pick one with --style"
-        )
-    named = []
-    for style in styles:
-        own = style.trigger if style.trigger != "auto" else None
-        if None not in (own, flag) and trigger not in ("auto", own):
-            where = given.where["trigger"]
-            raise ConfigError(f"{where}: found {shown(flag)}, but {origin} says {shown(own)}; keep one of them")
-        named.append(replace(style, trigger=own or trigger))
-    return tuple(named)
-
-
-def _build(given: _Given) -> RunConfig:
+def _build(given: _Given) -> dict[str, Any]:
+    """The parts of a RunConfig."""
     values = given.values
     if values.get("log_with") is not None and values.get("logging_dir") is None:
-        raise ConfigError(f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir")
+        told = f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir"
+        given.problems.note(ConfigError(told))
     training = given.build("training")
     base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL))
     if "pretrained_model_name_or_path" not in values:
         log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
     rates = given.section("optimizer")
-    trained = trained_parts(values, given.where, rates)
-    trains_text = trained["train_text_encoder"]
-    steps = training.steps if training.epochs is None else None
-    optimizer = optimizer_fields(values, given.where, rates, steps, trains_text=trains_text)
+    trained = {"train_unet": True, "train_text_encoder": False}
+    optimizer: dict[str, Any] = {}
+    with given.problems:
+        trained = trained_parts(values, given.where, rates)
+    with given.problems:
+        trains_text = trained["train_text_encoder"]
+        steps = training.steps if training.epochs is None else None
+        optimizer = optimizer_fields(values, given.where, rates, steps, trains_text=trains_text)
     rank = given.section("network").get("rank", NetworkConfig.rank)
     museum = values.get("museum")
     prompts = values.get("sample_prompts", ())
-    read = read_prompt_file(prompts) if isinstance(prompts, Path) else read_prompt_items(prompts, "sample_prompts")
-    return RunConfig(
+    read: tuple[tuple[str, ...], tuple[PromptOptions, ...]] = ((), ())
+    with given.problems:
+        read = read_prompt_file(prompts) if isinstance(prompts, Path) else read_prompt_items(prompts, "sample_prompts")
+    styles: tuple[StyleData, ...] = ()
+    with given.problems:
+        styles = _read_styles(given)
+    return dict(
         base=base,
         network=given.build("network", **{"alpha": float(rank), **given.section("network"), **trained}),
         slot=given.build("slot"),
@@ -276,7 +273,7 @@ def _build(given: _Given) -> RunConfig:
             output_dir=values.get("output_dir", Path("output")),
             output_name=values.get("output_name", museum.stem if museum else "last"),
         ),
-        styles=_read_styles(given),
+        styles=styles,
         log=given.build("log"),
         metadata=given.build("metadata"),
     )
@@ -288,6 +285,19 @@ def parse_command_line(argv: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an unknown or impossible flag, config file, dataset file or prompt file.
     """
-    given = _read_command_line(argv)
+    given = _read_command_line(argv, Problems())
     given.report()
-    return _build(given)
+    return RunConfig(**_build(given))
+
+
+def gather_command_line(argv: Sequence[str], problems: Problems) -> RunConfig:
+    """The RunConfig as far as it can be read; what is wrong is noted, and stands at its default or is left out."""
+    given = _read_command_line(argv, problems)
+    given.report()
+    parts = _build(given)
+    with problems:
+        return RunConfig(**parts)
+    training = replace(parts["training"], cache_latents=False, cache_latents_to_disk=False)
+    with problems:
+        return RunConfig(**{**parts, "training": training})
+    return RunConfig(**{**parts, "styles": ()})

@@ -8,110 +8,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from museum_plugin.config import flags
-from museum_plugin.config.convert import (
-    to_bool,
-    to_float,
-    to_int,
-    to_name,
-    to_path,
-    to_range,
-    to_resolution,
-    to_text,
-    to_text_or_off,
-)
+from museum_plugin.config.dataset_keys import FRONT_END_KEYS, KEYS, LEVELS, NOT_HONOURED, Key
 from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
-
-LEVELS = {"G": "[general]", "D": "[[datasets]]", "S": "[[datasets.subsets]]"}
-
-
-def _any(value: object, _where: str) -> object:
-    return value
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of a dataset file: where it may stand and what it holds."""
-
-    levels: str
-    """Letters of LEVELS."""
-    convert: Callable[[object, str], object]
-    default: object = None
-    """sd-scripts' own default, for a key that is not honoured."""
-    instead: str = ""
-    """What is done instead, for a key that is not honoured."""
-
-
-KEYS: dict[str, Key] = {
-    "resolution": Key("GD", to_resolution),
-    "batch_size": Key("GD", to_int),
-    "enable_bucket": Key("GD", to_bool),
-    "min_bucket_reso": Key("GD", to_int),
-    "max_bucket_reso": Key("GD", to_int),
-    "bucket_reso_steps": Key("GD", to_int),
-    "bucket_no_upscale": Key("GD", to_bool),
-    "num_repeats": Key("GDS", to_int),
-    "caption_extension": Key("GDS", to_text),
-    "class_tokens": Key("GDS", to_text),
-    "caption_prefix": Key("GDS", to_text),
-    "caption_suffix": Key("GDS", to_text),
-    "shuffle_caption": Key("GDS", to_bool),
-    "keep_tokens": Key("GDS", to_int),
-    "keep_tokens_separator": Key("GDS", to_text_or_off),
-    "caption_separator": Key("GDS", to_text),
-    "secondary_separator": Key("GDS", to_text_or_off),
-    "enable_wildcard": Key("GDS", to_bool),
-    "token_warmup_min": Key("GDS", to_int),
-    "token_warmup_step": Key("GDS", to_float),
-    "caption_dropout_rate": Key("GDS", to_float),
-    "caption_dropout_every_n_epochs": Key("GDS", to_int),
-    "caption_tag_dropout_rate": Key("GDS", to_float),
-    "flip_aug": Key("GDS", to_bool),
-    "random_crop": Key("GDS", to_bool),
-    "color_aug": Key("GDS", to_bool),
-    "resize_interpolation": Key("GDS", to_text),
-    "face_crop_aug_range": Key("GDS", to_range),
-    "skip_image_resolution": Key("GD", to_resolution),
-    "validation_split": Key("GD", to_float),
-    "validation_seed": Key("GD", to_int),
-    "alpha_mask": Key("S", to_bool),
-    "conditioning_data_dir": Key("S", to_path),
-    "image_dir": Key("S", to_path),
-    "metadata_file": Key("S", to_path),
-    "is_reg": Key("S", to_bool),
-    "style": Key("DS", to_name),
-    "trigger": Key("DS", to_name),
-}
-NOT_HONOURED: dict[str, Key] = {
-    "network_multiplier": Key(
-        "GD", to_float, 1.0, "the LoRA is trained at its full strength; sd-scripts reads this key and never uses it"
-    ),
-    "custom_attributes": Key(
-        "GDS", _any, {}, "nothing reads them here; what diff_output_preservation is for, --method does"
-    ),
-    "cache_info": Key(
-        "GDS", to_bool, False, "captions and sizes are read anew at every start, so that none is out of date"
-    ),
-}
-"""Known to sd-scripts, not honoured: checked, then told in a warning. Honouring one moves it to KEYS."""
-FRONT_END_KEYS = {
-    "name": "S",
-    "max_token_length": "G",
-    "multires_training": "G",
-    "random_crop_padding_percent": "GDS",
-}
-"""Keys that training front ends write into dataset files and sd-scripts itself does not know, and where."""
 
 
 @dataclass
@@ -131,27 +41,32 @@ class _Reader:
     styles: dict[str | None, _Style] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
     front_end: set[str] = field(default_factory=set)
+    problems: Problems = field(default_factory=Problems)
 
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
         """The typed values of one table; None counts as not given."""
         if not isinstance(value, dict):
             raise refusal(f"{self.path}: {where}", value, "a table")
-        typed = {}
+        typed: dict[str, Any] = {}
         for name, raw in value.items():
             if raw is None or (name == "subsets" and level == "D"):
                 continue
-            if level in FRONT_END_KEYS.get(name, ""):
-                self.front_end.add(name)
-                continue
-            key = KEYS.get(name) or NOT_HONOURED.get(name)
-            if key is None or level not in key.levels:
-                raise self._misplaced(name, level, where, key)
-            result = key.convert(raw, f"{self.path}: {where}: {name}")
-            if name in KEYS:
-                typed[name] = result
-            elif result != key.default:
-                self.ignored.add(name)
+            with self.problems:
+                self._read_key(typed, name, raw, level, where)
         return typed
+
+    def _read_key(self, typed: dict[str, Any], name: str, raw: object, level: str, where: str) -> None:
+        if level in FRONT_END_KEYS.get(name, ""):
+            self.front_end.add(name)
+            return
+        key = KEYS.get(name) or NOT_HONOURED.get(name)
+        if key is None or level not in key.levels:
+            raise self._misplaced(name, level, where, key)
+        result = key.convert(raw, f"{self.path}: {where}: {name}")
+        if name in KEYS:
+            typed[name] = result
+        elif result != key.default:
+            self.ignored.add(name)
 
     def _misplaced(self, name: str, level: str, where: str, key: Key | None) -> ConfigError:
         start = f"{self.path}: {where}: {shown(name)}"
@@ -177,10 +92,12 @@ class _Reader:
         for name in content:
             if name not in ("general", "datasets"):
                 hint = did_you_mean(name, ("general", "datasets"))
-                raise ConfigError(f"{self.path}: {shown(name)} is unknown at the top, allowed: general, datasets{hint}")
+                told = f"{self.path}: {shown(name)} is unknown at the top, allowed: general, datasets{hint}"
+                self.problems.note(ConfigError(told))
         general = self.table(content.get("general", {}), "G", "general")
         for i, raw in enumerate(self.tables(content.get("datasets", []), "datasets", "[[datasets]]")):
-            self.dataset(raw, general, f"datasets[{i}]")
+            with self.problems:
+                self.dataset(raw, general, f"datasets[{i}]")
 
     def dataset(self, raw: object, general: Values, where: str) -> None:
         """Read one dataset; subsets of different styles split it."""
@@ -194,18 +111,21 @@ class _Reader:
             subset = self.table(raw_subset, "S", place)
             merged = {**self.defaults, **general, **own, **subset}
             name = merged.get("style")
-            self._note_trigger(name, merged.get("trigger"), place)
-            split.setdefault(name, []).append(self.subset(subset, merged, place))
             with_metadata.append("metadata_file" in subset)
+            with self.problems:
+                self._note_trigger(name, merged.get("trigger"), place)
+                found = self.subset(subset, merged, place)
+                split.setdefault(name, []).append(found)
         if len(set(with_metadata)) > 1:
-            raise ConfigError(
+            told = (
                 f"{self.path}: {where}: subsets with and without a metadata_file (fine-tuning and DreamBooth) cannot "
                 "share a [[datasets]]; give each kind one of its own"
             )
+            self.problems.note(ConfigError(told))
         merged = {**self.defaults, **general, **own}
         for name, subsets in split.items():
-            dataset = make_dataset(subsets, merged, f"{self.path}: {where}")
-            self.styles[name].datasets.append(dataset)
+            with self.problems:
+                self.styles[name].datasets.append(make_dataset(subsets, merged, f"{self.path}: {where}"))
 
     def subset(self, own: Values, merged: Values, where: str) -> SubsetConfig:
         """One subset whose folder and metadata file exist."""
@@ -253,8 +173,13 @@ class _Reader:
             other = owners.setdefault(spoken(style.trigger), name)
             if other != name:
                 both = f"{shown(other)} and {shown(name)}"
-                raise ConfigError(f"{self.path}: trigger {shown(style.trigger)} is used by two styles, {both}")
-        return tuple(StyleData(name, style.trigger, tuple(style.datasets)) for name, style in self.styles.items())
+                told = f"{self.path}: trigger {shown(style.trigger)} is used by two styles, {both}"
+                self.problems.note(ConfigError(told))
+        found = []
+        for name, style in self.styles.items():
+            with self.problems:
+                found.append(StyleData(name, style.trigger, tuple(style.datasets)))
+        return tuple(style for style in found if style.datasets)
 
 
 def spoken(trigger: str) -> str:
@@ -262,12 +187,13 @@ def spoken(trigger: str) -> str:
     return " ".join(trigger.casefold().split())
 
 
-def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
+def read_dataset_config(path: Path, defaults: Values, problems: Problems | None = None) -> tuple[StyleData, ...]:
     """The styles of a dataset file, in the order of their first mention.
 
     Args:
         path: a .toml or .json file.
         defaults: typed values of the data flags that were given, by their name in a dataset file.
+        problems: where errors go; None raises the first one.
     Returns:
         One StyleData for each style; `name` and `trigger` are None where the file does not say.
     Raises:
@@ -275,7 +201,7 @@ def read_dataset_config(path: Path, defaults: Values) -> tuple[StyleData, ...]:
     """
     if path.suffix.lower() not in (".toml", ".json"):
         raise ConfigError(f'--dataset_config: found "{path}", allowed: a .toml or .json file')
-    reader = _Reader(path, defaults)
+    reader = _Reader(path, defaults, problems=problems or Problems())
     reader.file(read_table(path, "--dataset_config"))
     reader.report()
     return reader.result()

@@ -11,13 +11,16 @@ from typing import Any
 
 from museum_plugin.config.dataset_parts import make_dataset, make_subset
 from museum_plugin.config.dataset_toml import read_dataset_config
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
 
 
-def read_sources(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[tuple[StyleData, ...], Path]:
+def read_sources(
+    values: Mapping[str, Any], defaults: Mapping[str, Any], problems: Problems | None = None
+) -> tuple[tuple[StyleData, ...], Path]:
     """The styles to teach, and the file or folder that names them.
 
     --dataset_config is read where it is given, else --in_json, else --train_data_dir (sd-scripts' order).
@@ -25,6 +28,7 @@ def read_sources(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tupl
     Args:
         values: the given flags by name.
         defaults: as for `read_dataset_config`.
+        problems: where errors go; None raises the first one.
     Raises:
         ConfigError: none of these flags is given, or what it names cannot be read.
     """
@@ -33,7 +37,7 @@ def read_sources(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tupl
     )
     if source is not None:
         _warn_of_ignored(values, "dataset_config", ("in_json", "train_data_dir", "reg_data_dir"))
-        return read_dataset_config(source, defaults), source
+        return read_dataset_config(source, defaults, problems), source
     if metadata is not None:
         _warn_of_ignored(values, "in_json", ("reg_data_dir",))
         return read_metadata_layout(metadata, folder, defaults), folder or metadata

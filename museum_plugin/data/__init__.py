@@ -11,5 +11,6 @@ selection.py which pictures of the subsets are trained on
 masks.py     which mask belongs to which picture, and masks in the size of latents
 picture.py   one picture file, how it is shown to the model, and its mask
 dataset.py   the pictures of one style, in batches that depend on (step, seed, style) only
+inspection.py what a check tells of pictures and captions
 cache.py     latents that are encoded once, kept in memory and on disk
 """

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig, require
 from museum_plugin.data.buckets import Size, choose_bucket
 from museum_plugin.data.captions import Progress, augment_caption
@@ -22,7 +24,7 @@ from museum_plugin.data.faces import without_faces_in_buckets
 from museum_plugin.data.images import check_pictures, picture_digest
 from museum_plugin.data.masks import find_masks
 from museum_plugin.data.picture import Batch as Batch
-from museum_plugin.data.picture import Picture, load_picture, vary
+from museum_plugin.data.picture import Picture, check_mask, load_picture, vary
 from museum_plugin.data.selection import Sources, held_out, large_enough, validation_batches, without
 from museum_plugin.data.sources import captioned_pictures, picture_sizes
 from museum_plugin.errors import DataError
@@ -51,16 +53,18 @@ class _Bucket:
 class StyleDataset:
     """All pictures of a style, found, measured and placed when it is made; pixels are read on demand."""
 
-    def __init__(self, style: StyleData, *, prior_loss_weight: float = 1.0) -> None:
+    def __init__(self, style: StyleData, *, prior_loss_weight: float = 1.0, problems: Problems | None = None) -> None:
         """Find the pictures and read their captions.
 
         Args:
             style: where the pictures are.
             prior_loss_weight: factor of the loss of regularisation pictures (`is_reg`).
+            problems: where errors go; None raises the first one. What is wrong with one picture leaves that one out.
         Raises:
             DataError: a folder is missing, unreadable or has no picture; a picture or caption cannot be read.
             ConfigError: resolution and bucket settings contradict each other.
         """
+        problems = problems or Problems()
         self.name = style.name
         self.pictures: tuple[Picture, ...] = ()
         """Every picture to train on once, in the order of the dataset file, by name within a folder."""
@@ -70,16 +74,20 @@ class StyleDataset:
         self._buckets: list[_Bucket] = []
         require(len(style.datasets) >= 1, f"style {style.name}: no [[datasets]], so there is nothing to learn from")
         subsets = dict.fromkeys(subset for dataset in style.datasets for subset in dataset.subsets)
-        captions = {subset: captioned_pictures(subset) for subset in subsets}
-        measured = picture_sizes(path for found in captions.values() for path in found)
-        sizes = {subset: {path: measured[path] for path in found} for subset, found in captions.items()}
-        parts = [(dataset, large_enough(sizes, dataset)) for dataset in style.datasets]
+        captions: dict[SubsetConfig, dict[Path, str]] = {subset: {} for subset in subsets}
+        for subset in subsets:
+            with problems:
+                captions[subset] = captioned_pictures(subset, problems)
+        measured = picture_sizes((path for found in captions.values() for path in found), problems)
+        sizes = {s: {path: measured[path] for path in found if path in measured} for s, found in captions.items()}
+        parts = [(dataset, large_enough(sizes, dataset, problems)) for dataset in style.datasets]
         held = held_out(parts, picture_digest)
         for dataset, own in parts:
-            learned, prior = _placed(dataset, captions, own, prior_loss_weight)
-            if held:
-                self.validation += validation_batches([p for p in learned if p.path in held], dataset)
-            self._add(dataset, without(learned, held), without(prior, held))
+            with problems:
+                learned, prior = _placed(dataset, captions, own, prior_loss_weight, problems)
+                if held:
+                    self.validation += validation_batches([p for p in learned if p.path in held], dataset)
+                self._add(dataset, without(learned, held), without(prior, held))
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
@@ -131,15 +139,29 @@ class StyleDataset:
         """
         return torch.stack([load_picture(p, flip) for p, flip in zip(batch.pictures, batch.flipped, strict=True)])
 
+    def times_shown(self) -> dict[int, int]:
+        """How often an epoch shows each picture, by its position in `pictures`."""
+        return Counter(member for bucket in self._buckets for member in bucket.members)
+
     def verify(self) -> None:
-        """Open every picture once, so that a damaged one is found before training starts.
+        """Open every picture and mask once, so that a damaged one is found before training starts.
 
         Raises:
-            DataError: names all pictures that cannot be read, ten at most.
+            DataError: names all that cannot be read, ten at most, or a mask of another shape than its picture.
         """
-        pictures = [*self.pictures, *(picture for batch in self.validation for picture in batch.pictures)]
+        check_pictures(self.files())
+        for picture in [*self.pictures, *self.held_out()]:
+            check_mask(picture)
+
+    def held_out(self) -> list[Picture]:
+        """The pictures of `validation`."""
+        return [picture for batch in self.validation for picture in batch.pictures]
+
+    def files(self) -> list[Path]:
+        """Every picture and mask that will be opened, once."""
+        pictures = [*self.pictures, *self.held_out()]
         masks = [picture.mask for picture in pictures if picture.mask]
-        check_pictures(dict.fromkeys([*(picture.path for picture in pictures), *masks]))
+        return list(dict.fromkeys([*(picture.path for picture in pictures), *masks]))
 
     def _order(self, epoch: int, seed: int) -> list[tuple[int, ...]]:
         """The batches of an epoch; the latest epoch is remembered."""
@@ -156,6 +178,8 @@ class StyleDataset:
 
     def _add(self, dataset: DatasetConfig, learned: list[Picture], prior: list[Picture]) -> None:
         """Put the pictures of one `[[datasets]]` into its buckets."""
+        if not learned:
+            return  # none of them can be used, as was noted of each
         repeats = [picture.subset.num_repeats for picture in learned]
         prior_repeats = regularization_repeats([picture.subset.num_repeats for picture in prior], sum(repeats))
         if unused := prior_repeats.count(0):
@@ -194,7 +218,11 @@ def regularization_repeats(repeats: list[int], learned: int) -> list[int]:
 
 
 def _placed(
-    dataset: DatasetConfig, captions: Mapping[SubsetConfig, dict[Path, str]], sizes: Sources, prior_loss_weight: float
+    dataset: DatasetConfig,
+    captions: Mapping[SubsetConfig, dict[Path, str]],
+    sizes: Sources,
+    prior_loss_weight: float,
+    problems: Problems,
 ) -> tuple[list[Picture], list[Picture]]:
     """The pictures of one `[[datasets]]`: those to learn, and those of prior preservation."""
     learned: list[Picture] = []
@@ -202,8 +230,9 @@ def _placed(
     for subset in dataset.subsets:
         weight = prior_loss_weight if subset.is_reg else 1.0
         shown = without_faces_in_buckets(subset, dataset)
-        (prior if subset.is_reg else learned).extend(_place(shown, dataset, captions[subset], sizes[subset], weight))
-    if not learned:
+        rows = [(path, size, captions[subset][path]) for path, size in sizes[subset].items()]
+        (prior if subset.is_reg else learned).extend(_place(shown, dataset, rows, weight, problems))
+    if all(subset.is_reg for subset in dataset.subsets):
         raise DataError(
             f"is_reg: {dataset.subsets[0].image_dir} and all folders beside it in [[datasets]] are regularisation "
             "pictures; put them into the [[datasets]] of the pictures to learn"
@@ -212,17 +241,24 @@ def _placed(
 
 
 def _place(
-    subset: SubsetConfig, dataset: DatasetConfig, captions: dict[Path, str], sizes: dict[Path, Size], loss_weight: float
+    subset: SubsetConfig,
+    dataset: DatasetConfig,
+    rows: list[tuple[Path, Size, str]],
+    loss_weight: float,
+    problems: Problems,
 ) -> list[Picture]:
-    """The pictures of `sizes`, as this subset shows them."""
+    """Pictures with sizes and captions, as this subset shows them."""
     pictures = []
-    masks = find_masks(subset, sizes)
-    for path, size in sizes.items():
-        try:
-            placement = choose_bucket(size, dataset)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
-        pictures.append(Picture(path, size, captions[path], subset, placement, loss_weight, mask=masks.get(path)))
+    masks: dict[Path, Path] = {}
+    with problems:
+        masks = find_masks(subset, [path for path, _, _ in rows])
+    for path, size, caption in rows:
+        with problems:
+            try:
+                placement = choose_bucket(size, dataset)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
+            pictures.append(Picture(path, size, caption, subset, placement, loss_weight, mask=masks.get(path)))
     return pictures
 
 

@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,8 @@ _PNG_ORIENTATION_MARKS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
 _FORMAT_ERRORS = (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 """What Pillow raises, besides OSError, on damaged files."""
 _LISTED = 10
+_OPENED_AT_ONCE = 8
+"""Decoded pictures that are in memory at the same time, at most."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,7 @@ def check_pictures(paths: Iterable[Path]) -> None:
     Raises:
         DataError: names all that cannot be read, ten at most, one a line.
     """
-    problems = []
-    for path in paths:
-        try:
-            open_picture(path)
-        except DataError as error:
-            problems.append(str(error))
+    problems = [str(error) for error in unreadable(paths)]
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
@@ -148,6 +146,20 @@ def check_pictures(paths: Iterable[Path]) -> None:
         if len(problems) > _LISTED:
             listed.append(f"  and {len(problems) - _LISTED} more")
         raise DataError("\n".join([f"{len(problems)} pictures cannot be read:", *listed]))
+
+
+def unreadable(paths: Iterable[Path]) -> list[DataError]:
+    """Decode every picture once, several at a time. Returns one error for each that cannot be read, in order."""
+
+    def fault(path: Path) -> DataError | None:
+        try:
+            open_picture(path)
+        except DataError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(_OPENED_AT_ONCE, os.cpu_count() or 1)) as pool:
+        return [error for error in pool.map(fault, paths) if error is not None]
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.refusal import shown
 from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.data.images import extensions
@@ -15,30 +16,36 @@ from museum_plugin.errors import DataError
 _LISTED = 10
 
 
-def metadata_captions(subset: SubsetConfig, file: Path) -> dict[Path, str]:
+def metadata_captions(subset: SubsetConfig, file: Path, problems: Problems | None = None) -> dict[Path, str]:
     """Every picture that a metadata file names, by path, with its caption.
 
     A key is a path, or one without extension as sd-scripts' own tools write it; relative ones lie in `image_dir`.
     Sizes in the file are not used: pictures are measured.
 
+    Args:
+        problems: where errors go; None raises the first one. A picture that is missing or wrong is left out.
     Raises:
         DataError: the file cannot be read or has another form, or a picture is missing; names ten at most.
     """
+    problems = problems or Problems()
     found: dict[Path, str] = {}
     missing = []
-    for key, entry in _entries(file).items():
+    entries = _entries(file)
+    for key, entry in entries.items():
         picture = _locate(subset.image_dir / key)
         if picture is None:
             missing.append(key)
-        else:
+            continue
+        with problems:
             found[picture] = joined_caption(_text(entry, "caption", file, key), _text(entry, "tags", file, key), subset)
     if missing:
         listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-        raise DataError(
-            f"{file}: {len(missing)} of {len(missing) + len(found)} pictures are not in {subset.image_dir}: {listed}; "
+        told = (
+            f"{file}: {len(missing)} of {len(entries)} pictures are not in {subset.image_dir}: {listed}; "
             "correct image_dir or take them out of the file"
         )
-    if not found:
+        problems.note(DataError(told))
+    if not entries:
         raise DataError(f"{file}: this metadata file names no picture")
     return dict(sorted(found.items()))
 

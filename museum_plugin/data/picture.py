@@ -14,7 +14,7 @@ from torch import Tensor
 from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.data.buckets import Placement, Size, resize_and_crop
 from museum_plugin.data.faces import face_crop, face_of
-from museum_plugin.data.images import ColorShift, open_alpha, open_picture, shift_color, to_tensor
+from museum_plugin.data.images import ColorShift, open_alpha, open_picture, picture_size, shift_color, to_tensor
 from museum_plugin.errors import DataError
 
 
@@ -85,7 +85,7 @@ def load_mask(picture: Picture, flip: bool) -> Tensor:
     place, subset = picture.placement, picture.subset
     if picture.mask is not None:
         image = open_picture(picture.mask).getchannel("R")
-        _check_shape(image, picture)
+        _check_shape(image.size, picture)
         image = resize_and_crop(image, place, flip, "area")
     elif subset.alpha_mask:
         image = open_alpha(picture.path)
@@ -116,6 +116,16 @@ def vary(picture: Picture, rng: random.Random) -> Picture:
     return picture
 
 
+def check_mask(picture: Picture) -> None:
+    """Refuse a mask of another shape than its picture; reads no pixels.
+
+    Raises:
+        DataError: names both, or the mask cannot be read.
+    """
+    if picture.mask is not None:
+        _check_shape(picture_size(picture.mask), picture)
+
+
 def _check_size(image: Image.Image, picture: Picture) -> None:
     if image.size != picture.size:
         raise DataError(
@@ -124,11 +134,11 @@ def _check_size(image: Image.Image, picture: Picture) -> None:
         )
 
 
-def _check_shape(mask: Image.Image, picture: Picture) -> None:
+def _check_shape(mask: Size, picture: Picture) -> None:
     """A mask may be larger or smaller than its picture, but not of another shape."""
     width, height = picture.size
-    if max(abs(mask.width * height / mask.height - width), abs(mask.height * width / mask.width - height)) > 1:
+    if max(abs(mask[0] * height / mask[1] - width), abs(mask[1] * width / mask[0] - height)) > 1:
         raise DataError(
-            f"{picture.mask}: this mask of {mask.width}x{mask.height} pixels has another shape than its picture "
+            f"{picture.mask}: this mask of {mask[0]}x{mask[1]} pixels has another shape than its picture "
             f"{picture.path} of {width}x{height}; give it the same size"
         )

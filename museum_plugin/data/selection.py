@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import DatasetConfig, SubsetConfig
 from museum_plugin.data.buckets import Size
 from museum_plugin.data.captions import whole_caption
@@ -21,11 +22,15 @@ Sources = Mapping[SubsetConfig, dict[Path, Size]]
 """The pictures of each subset with their sizes."""
 
 
-def large_enough(sources: Sources, dataset: DatasetConfig) -> dict[SubsetConfig, dict[Path, Size]]:
+def large_enough(
+    sources: Sources, dataset: DatasetConfig, problems: Problems | None = None
+) -> dict[SubsetConfig, dict[Path, Size]]:
     """The subsets of a dataset without the pictures of no more pixels than `skip_image_resolution`.
 
     Source: sd-scripts, which compares areas.
 
+    Args:
+        problems: where errors go; None raises the first one.
     Raises:
         DataError: none is left in a subset.
     """
@@ -38,11 +43,12 @@ def large_enough(sources: Sources, dataset: DatasetConfig) -> dict[SubsetConfig,
         for subset, sizes in own.items()
     }
     for subset, sizes in kept.items():
-        if not sizes:
-            raise DataError(
+        if own[subset] and not sizes:
+            told = (
                 f"skip_image_resolution: all {len(own[subset])} pictures of {subset.metadata_file or subset.image_dir} "
                 f"have no more pixels than {width}x{height}; give a smaller one"
             )
+            (problems or Problems()).note(DataError(told))
     total = len(set().union(*own.values()))
     if skipped := total - len(set().union(*kept.values())):
         log.info("%d of %d pictures have no more pixels than %dx%d and are skipped", skipped, total, width, height)

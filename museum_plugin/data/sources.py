@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.data.buckets import Size
 from museum_plugin.data.captions import caption_file, read_caption
@@ -16,14 +17,16 @@ from museum_plugin.errors import DataError
 log = logging.getLogger("museum")
 
 
-def captioned_pictures(subset: SubsetConfig) -> dict[Path, str]:
+def captioned_pictures(subset: SubsetConfig, problems: Problems | None = None) -> dict[Path, str]:
     """Every picture of a subset with its caption as written: sorted by path.
 
+    Args:
+        problems: where errors go; None raises the first one. A picture whose caption is wrong is left out.
     Raises:
         DataError: there is no picture, or a caption or the metadata file cannot be read.
     """
     if subset.metadata_file is not None:
-        return metadata_captions(subset, subset.metadata_file)
+        return metadata_captions(subset, subset.metadata_file, problems)
     paths = list_pictures(subset.image_dir)
     if not paths:
         raise DataError(
@@ -31,21 +34,30 @@ def captioned_pictures(subset: SubsetConfig) -> dict[Path, str]:
             "(not in folders below it)"
         )
     _warn_of_missing_captions(paths, subset)
-    return {path: read_caption(path, subset) for path in paths}
+    captions, problems = {}, problems or Problems()
+    for path in paths:
+        with problems:
+            captions[path] = read_caption(path, subset)
+    return captions
 
 
-def picture_sizes(paths: Iterable[Path]) -> dict[Path, Size]:
+def picture_sizes(paths: Iterable[Path], problems: Problems | None = None) -> dict[Path, Size]:
     """(width, height) in pixels of each picture.
 
+    Args:
+        problems: where errors go; None raises them. A picture that cannot be measured is left out.
     Raises:
         DataError: names all pictures that cannot be read, ten at most.
     """
-    paths = list(dict.fromkeys(paths))
+    paths, sizes, problems = list(dict.fromkeys(paths)), {}, problems or Problems()
     try:
-        return {path: picture_size(path) for path in paths}
+        for path in paths:
+            with problems:
+                sizes[path] = picture_size(path)
     except DataError:
         check_pictures(paths)  # names them all, not only the first
         raise
+    return sizes
 
 
 def _warn_of_missing_captions(paths: list[Path], subset: SubsetConfig) -> None:

@@ -9,10 +9,6 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.downsampling import Downsample2D
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from museum_plugin.base.load import BaseModel
@@ -169,6 +165,11 @@ def target_modules(
     U-Net: every Linear and 1x1 convolution inside a Transformer2DModel; with convolutions, also every Linear and
     convolution of its ResNet blocks and samplers. Text encoders: those of attention and MLP.
     """
+    from diffusers.models.downsampling import Downsample2D  # the library takes seconds to load
+    from diffusers.models.resnet import ResnetBlock2D
+    from diffusers.models.transformers.transformer_2d import Transformer2DModel
+    from diffusers.models.upsampling import Upsample2D
+
     blocks = (Transformer2DModel, *((ResnetBlock2D, Downsample2D, Upsample2D) if with_convolutions else ()))
     for block_path, block in base.unet.named_modules():
         if isinstance(block, blocks):

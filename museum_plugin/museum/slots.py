@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 
 @dataclass(frozen=True)

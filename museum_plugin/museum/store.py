@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from museum_plugin.base.family import FAMILIES
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import MuseumFileError
 from museum_plugin.museum.file import MuseumContent, read_museum, write_museum
@@ -66,11 +67,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     """
     content = read_museum(path)
     ledger = content.ledger
-    if ledger.base.fingerprint != base.fingerprint:
-        raise MuseumFileError(
-            f"{path}: this museum was taught on base model {ledger.base.name!r} ({ledger.base.family}), not on "
-            f"{base.name!r}; give that one as pretrained_model_name_or_path, or start another museum"
-        )
+    check_base(path, ledger, name=base.name, fingerprint=base.fingerprint)
     text_keys = tuple(f"lora_{part}_" for part in base.family.text_parts)
     network = LoRANetwork(
         base,
@@ -98,6 +95,19 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     return Museum(base, network, slots, ledger, content.metadata)
 
 
+def check_base(path: Path, ledger: Ledger, *, name: str, fingerprint: str) -> None:
+    """Refuse to go on with a museum on another base model.
+
+    Raises:
+        MuseumFileError: names both.
+    """
+    if ledger.base.fingerprint != fingerprint:
+        raise MuseumFileError(
+            f"{path}: this museum was taught on base model {ledger.base.name!r} ({ledger.base.family}), not on "
+            f"{name!r}; give that one as pretrained_model_name_or_path, or start another museum"
+        )
+
+
 def _check_shapes(path: Path, network: LoRANetwork, content: MuseumContent) -> None:
     for name, tensor in network.tensors().items():
         found = content.lora[name].shape
@@ -109,7 +119,7 @@ def _check_shapes(path: Path, network: LoRANetwork, content: MuseumContent) -> N
 
 
 def check_network(
-    museum: Museum,
+    ledger: Ledger,
     path: Path,
     *,
     rank: int,
@@ -124,18 +134,18 @@ def check_network(
     Raises:
         MuseumFileError: rank, alpha or targets differ; says how to go on.
     """
-    network = museum.ledger.network
+    network = ledger.network
     for flag, found, asked in (("network_dim", network.rank, rank), ("network_alpha", network.alpha, alpha)):
         if found != asked:
             raise MuseumFileError(f"{path}: this museum has {flag} {found:g}, not {asked:g}; give {found:g}")
-    text_keys = tuple(f"lora_{part}_" for part in museum.base.family.text_parts)
+    text_keys = tuple(f"lora_{part}_" for part in FAMILIES[ledger.base.family].text_parts)
     has_text = any(key.startswith(text_keys) for key in network.targets)
     if has_text != with_text_encoder:
         state = "trains" if has_text else "does not train"
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
     difference = _first_difference(network, shapes) if shapes is not None else None
     if difference is not None:
-        raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(museum)}")
+        raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(ledger)}")
 
 
 def _first_difference(network: NetworkRecord, shapes: Mapping[str, LayerShape]) -> str | None:
@@ -154,8 +164,8 @@ def _first_difference(network: NetworkRecord, shapes: Mapping[str, LayerShape]) 
     return None
 
 
-def _way_to_agree(museum: Museum) -> str:
-    styles = museum.ledger.styles
+def _way_to_agree(ledger: Ledger) -> str:
+    styles = ledger.styles
     told = styles[0].settings.get("network_args") if styles else None
     if not told:
         return "give no network_args that change its layers"

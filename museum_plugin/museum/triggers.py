@@ -7,14 +7,24 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 AUTO = "auto"
 _SHORTEST = 3
 """Letters; "a" and "of" are in no list of words to know, but in every caption."""
 _HERE = Path(__file__).parent
+
+
+class Reader(Protocol):
+    """Whatever reads prompts as a base model does: the model, or its folder."""
+
+    @property
+    def tokenizers(self) -> tuple[CLIPTokenizer, ...]: ...
 
 
 @cache
@@ -29,7 +39,7 @@ def ordinary_words() -> frozenset[str]:
     return frozenset(gzip.decompress((_HERE / "ordinary_words.txt.gz").read_bytes()).decode().split())
 
 
-def choose_words(base: BaseModel, trigger: str, vectors: int, taken: Iterable[str]) -> tuple[str, ...]:
+def choose_words(base: Reader, trigger: str, vectors: int, taken: Iterable[str]) -> tuple[str, ...]:
     """The slot words of a new style, one for each vector.
 
     Args:
@@ -63,12 +73,12 @@ def choose_words(base: BaseModel, trigger: str, vectors: int, taken: Iterable[st
     return words
 
 
-def single_token(base: BaseModel, word: str) -> int:
+def single_token(base: Reader, word: str) -> int:
     """The id of a word that is one token."""
     return base.tokenizers[0](word, add_special_tokens=False).input_ids[0]
 
 
-def _is_one_token(base: BaseModel, word: str) -> bool:
+def _is_one_token(base: Reader, word: str) -> bool:
     """Not the end-of-text token and its like, which every prompt holds."""
     found = [(tokenizer(word, add_special_tokens=False).input_ids, tokenizer) for tokenizer in base.tokenizers]
     return all(len(ids) == 1 and ids[0] not in tokenizer.all_special_ids for ids, tokenizer in found)

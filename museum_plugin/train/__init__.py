@@ -19,6 +19,7 @@ checkpoint.py   the state of an unfinished style, for an exact resume
 identity.py     what must be the same for a resume
 resume.py       which state a style goes on from
 finish.py       what happens after the last step: ledger, judge, pictures, file
+paths.py        where a run writes what
 header.py       texts of the file's header, form of files for publishing
 record.py       what the ledger remembers of a style
 museum_file.py  the file that grows: its lock, and never over a stranger's changes

@@ -11,14 +11,9 @@ from museum_plugin.train.calendar import saves_due
 from museum_plugin.train.checkpoint import save_checkpoint
 from museum_plugin.train.header import form_for_publishing
 from museum_plugin.train.optimizer import averaged
+from museum_plugin.train.paths import run_stem
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path
-
-
-def run_stem(room: Classroom, lesson: Lesson) -> str:
-    """How the files of a style begin: with the name of the run, and the style's where the run teaches several."""
-    several = len(room.run.styles) > 1
-    return f"{room.run.output.output_name}-{lesson.name}" if several else room.run.output.output_name
 
 
 def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool) -> None:
@@ -38,7 +33,7 @@ def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool) ->
             "A lower learning rate usually cures it."
         )
     save_checkpoint(checkpoint_path(room), lesson.training, lesson.origin, done)
-    stem = run_stem(room, lesson)
+    stem = run_stem(room.run, lesson.name)
     for save in due:
         with averaged(lesson.training.optimizer):  # a state is saved outside: it goes on from the trained numbers
             write_between(room, lesson, done, folder / f"{stem}{save.suffix}.safetensors")

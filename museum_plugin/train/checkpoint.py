@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,28 @@ def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, m
     write_atomically(path, buffer.getvalue())
 
 
+def check_unfinished(path: Path, styles: Sequence[str], finished: tuple[str, ...]) -> str | None:
+    """Whether a run that teaches these styles goes on from a checkpoint; its settings are not compared.
+
+    Args:
+        styles: that will be taught, in order.
+        finished: those of the museum.
+    Returns:
+        The style and how many steps are done; None where there is nothing to go on from.
+    Raises:
+        ConfigError: the file is damaged, or of a style that is not the next one.
+    """
+    if not path.exists():
+        return None
+    state = read_state(path)
+    style, step = state["style"], state["step"]
+    if style in finished or not styles:
+        return None
+    if style != styles[0]:
+        raise unfinished_style(path, style)
+    return f"{style or 'LoRA'} after step {step}, from {path}"
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """A state as it was written; nothing is compared yet.
 
@@ -137,6 +160,13 @@ def _damaged(path: Path) -> ConfigError:
 def _default(key: str) -> object:
     """Of a flag that one of two versions of this program does not know."""
     return BY_NAME[key].default if key in BY_NAME else None
+
+
+def unfinished_style(path: Path, style: str) -> ConfigError:
+    """The error where another style has to be finished first."""
+    return ConfigError(
+        f"{path}: style {style!r} was not finished; give its command again first, or remove the file to drop it"
+    )
 
 
 def _difference(key: str, was: object, now: object) -> str:

@@ -18,7 +18,8 @@ from museum_plugin.judge.signature import Signature, signature
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.store import content_of
 from museum_plugin.train.header import form_of_result
-from museum_plugin.train.museum_file import MuseumFile, result_path
+from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.paths import grid_file, matrix_file, museum_file
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
@@ -55,13 +56,13 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         )
         museum.ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
     if not room.accelerator.is_main_process:
-        return Finished(result_path(room.run.output))
+        return Finished(museum_file(room.run.output))
     return _judge_and_save(room) if lesson.name else Finished(_save(room))
 
 
 def _save(room: Classroom) -> Path:
     """Write the museum as it is; a file that was there goes to its history."""
-    file = room.file or MuseumFile(result_path(room.run.output))
+    file = room.file or MuseumFile(museum_file(room.run.output))
     form = form_of_result(room.run.metadata, room.run.output)
     path = file.save(content_of(room.museum), keep_history=room.run.output.keep_history, form=form)
     checkpoint_path(room).unlink(missing_ok=True)
@@ -86,13 +87,12 @@ def write_pictures(
     room: Classroom, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
     """The grid and the retention matrix of a verdict, in `output_dir`."""
-    museum, folder = room.museum, room.run.output.output_dir
+    museum, output = room.museum, room.run.output
     names = [record.name for record in museum.ledger.styles]
-    number = f"{room.run.output.output_name}-{len(names):02d}-{names[-1]}"
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
-    grid = folder / f"{number}-grid.png"
+    grid = grid_file(output, len(names), names[-1])
     write_grid(grid, {title: _pictures(room, latents) for title, latents in columns.items()}, exhibition.prompts)
-    matrix = folder / f"{number}-matrix.png"
+    matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
         matrix.with_suffix(".json"),

@@ -24,9 +24,11 @@ from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import batch_index, reader_for, replay_inputs, style_batch
 from museum_plugin.train.log import Progress
-from museum_plugin.train.museum_file import MuseumFile, museum_lock, result_path
+from museum_plugin.train.museum_file import MuseumFile, museum_lock
 from museum_plugin.train.nonfinite import advance_without_step, gradients_are_finite, not_finite_gradients
 from museum_plugin.train.optimizer import averaged, take_average
+from museum_plugin.train.paths import museum_file
+from museum_plugin.train.plan import styles_to_teach
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
 from museum_plugin.train.reader import BatchReader
@@ -36,7 +38,6 @@ from museum_plugin.train.start import (
     check_run,
     make_accelerator,
     open_or_begin,
-    styles_to_teach,
     with_base_weights,
     with_noise_schedule,
 )
@@ -85,7 +86,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     held.callback(accelerator.end_training)
     if run.output.museum is not None and accelerator.is_main_process:
         held.enter_context(museum_lock(run.output.museum))
-    file = MuseumFile(result_path(run.output))
+    file = MuseumFile(museum_file(run.output))
     datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()

@@ -12,16 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from museum_plugin.config.schema import OutputConfig
 from museum_plugin.errors import MuseumFileError, OutputError
 from museum_plugin.museum.file import WHOLE, FileForm, MuseumContent, write_museum
 
 log = logging.getLogger("museum")
-
-
-def result_path(output: OutputConfig) -> Path:
-    """The file a run grows, or the plain LoRA it writes."""
-    return output.museum or output.output_dir / f"{output.output_name}.safetensors"
 
 
 class MuseumFile:

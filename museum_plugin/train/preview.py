@@ -16,7 +16,7 @@ from museum_plugin.config.schema import PromptOptions
 from museum_plugin.judge.grid import to_pictures
 from museum_plugin.judge.lettering import png
 from museum_plugin.judge.retention import prompt_for
-from museum_plugin.train.between import run_stem
+from museum_plugin.train.paths import run_stem
 from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
 
 log = logging.getLogger("museum")
@@ -32,7 +32,7 @@ def write_previews(room: Classroom, lesson: Lesson, number: str, asked_to_stop: 
     Raises:
         OutputError: a picture cannot be written.
     """
-    run, folder, stem = room.run, room.run.output.output_dir / "sample", run_stem(room, lesson)
+    run, folder, stem = room.run, room.run.output.output_dir / "sample", run_stem(room.run, lesson.name)
     prompts = run.preview.prompts or lesson.captions[:_PREVIEWED]
     options = run.preview.options or (PromptOptions(),) * len(prompts)
     time, phrase = datetime.now().strftime("%Y%m%d%H%M%S"), lesson.phrase

@@ -12,7 +12,7 @@ from museum_plugin.config.schema import OutputConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
-from museum_plugin.train.checkpoint import Origin, read_state, require_same
+from museum_plugin.train.checkpoint import Origin, read_state, require_same, unfinished_style
 
 
 def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
@@ -76,10 +76,7 @@ def state_to_go_on_from(
             newer = left and (left["identity"], left["style"]) == (told["identity"], told["style"])
             return left if newer and left["step"] > told["step"] else told
     if left and left["style"] != origin.style:
-        raise ConfigError(
-            f"{unfinished}: style {left['style']!r} was not finished; give its command again first, "
-            "or remove the file to drop it"
-        )
+        raise unfinished_style(unfinished, left["style"])
     if left:
         require_same(left, origin)
     return left

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import diffusers.optimization
-import transformers.optimization
+import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -18,7 +18,7 @@ from museum_plugin.config.flags.optimizer import SCHEDULES
 from museum_plugin.config.learning import in_steps
 from museum_plugin.config.schema import OptimizerConfig
 from museum_plugin.errors import ConfigError
-from museum_plugin.train.optimizer import finds_its_rates, is_schedule_free
+from museum_plugin.train.optimizer import build_optimizer, finds_its_rates, is_schedule_free
 
 log = logging.getLogger("museum")
 
@@ -64,6 +64,19 @@ def check_schedule(config: OptimizerConfig) -> None:
         raise ConfigError("lr_scheduler: found 'adafactor', which needs optimizer_type=Adafactor; cosine is usual")
 
 
+def try_schedule(config: OptimizerConfig, rates: Sequence[float], steps: int) -> None:
+    """Build optimizer and schedule around a few numbers, since each refuses what it does not like in its own way.
+
+    Args:
+        rates: the learning rate of each group that has something to train.
+        steps: optimizer steps.
+    Raises:
+        ConfigError: arguments that are refused, or nothing to train.
+    """
+    groups = [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate} for rate in rates]
+    build_schedule(config, build_optimizer(config, groups), steps)
+
+
 def schedule_class(name: str) -> Callable[..., LRScheduler]:
     """The class of a name of torch.optim.lr_scheduler, or of an import path.
 
@@ -100,6 +113,9 @@ def _shown_only(config: OptimizerConfig, optimizer: Optimizer) -> LRScheduler:
 
 
 def _named(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
+    import diffusers.optimization  # these take seconds to load
+    import transformers.optimization
+
     warmup, decay = in_steps(config.warmup_steps, steps), in_steps(config.decay_steps, steps)
     config = replace(config, warmup_steps=warmup, decay_steps=decay)
     name = config.schedule

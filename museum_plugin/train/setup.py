@@ -37,6 +37,7 @@ from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.nonfinite import Skips
 from museum_plugin.train.optimizer import build_optimizer
 from museum_plugin.train.parameter_groups import parameter_groups
+from museum_plugin.train.paths import checkpoint_file, latents_folder
 from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
@@ -150,8 +151,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
 
 def checkpoint_path(room: Classroom) -> Path:
     """Where the state of an unfinished style is kept."""
-    output = room.run.output
-    return output.output_dir / f"{output.output_name}.unfinished.pt"
+    return checkpoint_file(room.run.output)
 
 
 def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> SamplingPlan:
@@ -236,7 +236,7 @@ def _seed(*key: object) -> int:
 
 def latent_cache(run: RunConfig, museum: Museum) -> LatentCache:
     """The cache of this run: in memory always, on disk if asked for."""
-    folder = run.output.output_dir / "latents" if run.training.cache_latents_to_disk else None
+    folder = latents_folder(run.output) if run.training.cache_latents_to_disk else None
     encode = partial(encode_pictures, museum.base)
     return LatentCache(
         encode, vae_fingerprint=museum.base.vae_fingerprint, folder=folder, batch_size=run.training.vae_batch_size

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -15,62 +16,95 @@ from accelerate import Accelerator
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
-from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig, StyleData
-from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.config.problems import Problems
+from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig
 from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.methods import build_terms
 from museum_plugin.museum.dropout import Dropout
+from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import target_modules
 from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, read_lora, start_from
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
-from museum_plugin.museum.triggers import choose_words
 from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.optimizer import check_optimizer
 from museum_plugin.train.resume import museum_of_state
-from museum_plugin.train.schedule import check_schedule
+from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
 
 
-def check_run(run: RunConfig) -> None:
+def check_run(run: RunConfig, problems: Problems | None = None) -> None:
     """Refuse what no base model is needed to see.
 
+    Args:
+        problems: where errors go; None raises the first one. Where they are gathered nothing is written.
     Raises:
         ConfigError: method, optimizer, schedule, precision or log are not possible here.
         OutputError: a result could not be written.
     """
+    problems = problems or Problems()
+    _warn_of_idle_options(run)
+    with problems:
+        build_terms(run.method.name, run.method.weights)
+    with problems:
+        check_optimizer(run.optimizer, run.network)
+        check_schedule(run.optimizer)
+        try_schedule(run.optimizer, learning_rates(run), run.training.steps)
+    for path in run.network.base_weights:
+        with problems:
+            read_lora(path, "base_weights")
+    with problems:
+        if run.network.weights is not None and (run.output.museum is None or not run.output.museum.exists()):
+            read_lora(run.network.weights, "network_weights")
+    with problems:
+        if run.output.resume is not None:
+            read_state(run.output.resume)
+    with problems:
+        if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
+            raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
+    with problems:
+        if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
+            raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
+    places = [run.output.output_dir / f"{run.output.output_name}.safetensors"]
+    if run.output.museum is not None:
+        places.append(run.output.museum)
+    if run.output.logging_dir is not None and run.output.log_with is not None:
+        places.append(run.output.logging_dir / run.output.output_name / "events")
+    for place in places:
+        with problems:
+            _check_writable(place, make_folder=not problems.gather)
+
+
+def _warn_of_idle_options(run: RunConfig) -> None:
     subsets = [subset for style in run.styles for dataset in style.datasets for subset in dataset.subsets]
     if run.loss.masked_loss and not any(subset.conditioning_data_dir or subset.alpha_mask for subset in subsets):
         log.warning("masked_loss: nothing is masked, since no subset has conditioning_data_dir or alpha_mask")
-    build_terms(run.method.name, run.method.weights)
-    check_optimizer(run.optimizer, run.network)
-    check_schedule(run.optimizer)
-    for path in run.network.base_weights:
-        read_lora(path, "base_weights")
-    if run.network.weights is not None and (run.output.museum is None or not run.output.museum.exists()):
-        read_lora(run.network.weights, "network_weights")
-    if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
-    if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
-        raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
     for option, needed in run.loss.idle:
         log.warning("%s changes nothing without %s", option, needed)
-    if run.output.resume is not None:
-        read_state(run.output.resume)
-    _check_writable(run.output.output_dir / f"{run.output.output_name}.safetensors")
-    if run.output.museum is not None:
-        _check_writable(run.output.museum)
-    if run.output.logging_dir is not None and run.output.log_with is not None:
-        _check_writable(run.output.logging_dir / run.output.output_name / "events")
 
 
-def _check_writable(path: Path) -> None:
+def learning_rates(run: RunConfig) -> tuple[float, ...]:
+    """Of each part that the run trains: U-Net, text encoders, slot."""
+    parts = (
+        (run.optimizer.unet_learning_rate, run.network.train_unet),
+        *((rate, run.network.train_text_encoder) for rate in run.optimizer.text_encoder_rates),
+        (run.slot.learning_rate, run.output.museum is not None),
+    )
+    return tuple(rate for rate, trained in parts if trained)
+
+
+def _check_writable(path: Path, *, make_folder: bool) -> None:
+    """Make a file there; without `make_folder` in the nearest folder that exists."""
     real = Path(os.path.realpath(path))
+    folder = real.parent
     try:
-        real.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=real.parent, prefix=f".{real.name}.", suffix=".tmp"):
+        if make_folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{real.name}.", suffix=".tmp"):
             pass
     except OSError as error:
         raise OutputError(
@@ -86,16 +120,24 @@ def with_noise_schedule(base: BaseModel, loss: LossConfig) -> BaseModel:
     Raises:
         ConfigError: an option of the loss is not possible with this base.
     """
-    predicted = {"epsilon": loss.for_v_prediction, "v_prediction": loss.for_epsilon}
-    for option in predicted.get(base.prediction_type, ()):
-        other = "v" if base.prediction_type == "epsilon" else "epsilon"
-        raise ConfigError(f"{option}: only for base models that predict {other}, and {base.name} does not; remove it")
-    total = len(base.alphas_cumprod)
-    for option, value in (("min_timestep", loss.min_timestep + 1), ("max_timestep", loss.max_timestep or 1)):
-        if value > total:
-            found = getattr(loss, option)
-            raise ConfigError(f"{option}: found {found}, but {base.name} has {total} timesteps, 0 to {total - 1}")
+    check_noise_schedule(loss, base.name, base.prediction_type, len(base.alphas_cumprod))
     return with_zero_terminal_snr(base) if loss.zero_terminal_snr else base
+
+
+def check_noise_schedule(loss: LossConfig, base: str, prediction_type: str, timesteps: int) -> None:
+    """Refuse what cannot go with a base model that predicts this over so many timesteps.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    predicted = {"epsilon": loss.for_v_prediction, "v_prediction": loss.for_epsilon}
+    for option in predicted.get(prediction_type, ()):
+        other = "v" if prediction_type == "epsilon" else "epsilon"
+        raise ConfigError(f"{option}: only for base models that predict {other}, and {base} does not; remove it")
+    for option, value in (("min_timestep", loss.min_timestep + 1), ("max_timestep", loss.max_timestep or 1)):
+        if value > timesteps:
+            found = getattr(loss, option)
+            raise ConfigError(f"{option}: found {found}, but {base} has {timesteps} timesteps, 0 to {timesteps - 1}")
 
 
 def make_accelerator(run: RunConfig) -> Accelerator:
@@ -126,9 +168,7 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         ConfigError: the base has fewer text layers than clip_skip asks for; the state of --resume cannot be read.
         MuseumFileError: the file cannot be read, or belongs to another base or shape.
     """
-    layers = min(encoder.config.num_hidden_layers for encoder in base.text_encoders)
-    if run.base.clip_skip > layers:
-        raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base.name} has {layers}")
+    check_clip_skip(run, base.name, min(encoder.config.num_hidden_layers for encoder in base.text_encoders))
     network, path = run.network, run.output.museum
     found = path is not None and path.exists()
     museum = open_museum(path, base) if path is not None and found else museum_of_state(run.output, base)
@@ -136,8 +176,8 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         museum = _begun(run, base)
     else:
         origin = Path(str(path if found else run.output.resume))
-        _warn_of_another_schedule(museum, run.loss)
-        _check_network(museum, origin, network)
+        warn_of_another_schedule(museum.ledger, run.loss)
+        check_shape(run, museum.ledger, origin, None if network.dim_from_weights else _asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
     given = network.arguments
@@ -174,22 +214,14 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
     return museum
 
 
-def _check_network(museum: Museum, path: Path, network: NetworkConfig) -> None:
-    text, recorded = network.train_text_encoder, museum.ledger.network
-    if network.dim_from_weights:  # as long as the museum is there, it says itself what its shape is
-        check_network(museum, path, rank=recorded.rank, alpha=recorded.alpha, with_text_encoder=text)
-        return
-    shapes = _asked_shapes(network, museum.base)
-    check_network(museum, path, rank=network.rank, alpha=network.alpha, with_text_encoder=text, shapes=shapes)
-
-
 def _asked_shapes(network: NetworkConfig, base: BaseModel) -> dict[str, LayerShape]:
     convolutions, text = network.arguments.with_convolutions, network.train_text_encoder
     return layer_shapes(dict(target_modules(base, with_text_encoder=text, with_convolutions=convolutions)), network)
 
 
-def _warn_of_another_schedule(museum: Museum, loss: LossConfig) -> None:
-    taught = {bool(record.settings.get("zero_terminal_snr")) for record in museum.ledger.styles}
+def warn_of_another_schedule(ledger: Ledger, loss: LossConfig) -> None:
+    """Warn where the styles of a museum were taught under another noise schedule."""
+    taught = {bool(record.settings.get("zero_terminal_snr")) for record in ledger.styles}
     if taught - {loss.zero_terminal_snr}:
         log.warning(
             "zero_terminal_snr: found %s, but this museum knows styles taught with %s; their scores were measured on "
@@ -198,33 +230,25 @@ def _warn_of_another_schedule(museum: Museum, loss: LossConfig) -> None:
         )
 
 
-def styles_to_teach(
-    museum: Museum, run: RunConfig, datasets: list[StyleDataset]
-) -> list[tuple[StyleData, StyleDataset]]:
-    """The styles of the run that the museum does not know yet, in order.
+def check_clip_skip(run: RunConfig, base: str, layers: int) -> None:
+    """Refuse a layer that the text encoder does not have.
 
     Raises:
-        ConfigError: the museum knows another style of this name, or a trigger is not possible.
+        ConfigError: names both.
     """
-    missing = []
-    taken = [word for record in museum.ledger.styles for word in record.words]
-    for style, dataset in zip(run.styles, datasets, strict=True):
-        if _is_taught(museum, style, dataset):
-            log.info("%s is in the museum already: skipped", style.name)
-            continue
-        if style.name is not None:
-            taken += choose_words(museum.base, style.trigger or "auto", run.slot.vectors, taken)
-        missing.append((style, dataset))
-    return missing
+    if run.base.clip_skip > layers:
+        raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base} has {layers}")
 
 
-def _is_taught(museum: Museum, style: StyleData, dataset: StyleDataset) -> bool:
-    for record in museum.ledger.styles:
-        if record.name == style.name:
-            if record.data_fingerprint == dataset.fingerprint:
-                return True
-            raise ConfigError(
-                f"style {style.name!r} is in this museum already, taught from other pictures, captions or dataset "
-                "settings; give this one another name with --style, or go back with `python -m museum_plugin rollback`"
-            )
-    return False
+def check_shape(run: RunConfig, ledger: Ledger, path: Path, shapes: Mapping[str, LayerShape] | None = None) -> None:
+    """Refuse to go on with a museum under another shape.
+
+    Args:
+        shapes: the layers that the run asks for; None: not known without the base model.
+    Raises:
+        MuseumFileError: rank, alpha or targets differ.
+    """
+    network, text = run.network, run.network.train_text_encoder
+    # With dim_from_weights a museum, as long as it is there, says itself what its shape is.
+    usual = ledger.network if network.dim_from_weights else network
+    check_network(ledger, path, rank=usual.rank, alpha=usual.alpha, with_text_encoder=text, shapes=shapes)

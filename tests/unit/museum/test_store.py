@@ -79,9 +79,9 @@ def test_a_tensor_that_does_not_fit_is_named(base: BaseModel, tmp_path: Path) ->
 def test_another_shape_is_refused(base: BaseModel, change: dict[str, float], named: str) -> None:
     museum = tiny_museum(base, "ink")
     asked = {"rank": 2, "alpha": 1.0, "with_text_encoder": False}
-    check_network(museum, Path("mine"), **asked)  # type: ignore[arg-type]
+    check_network(museum.ledger, Path("mine"), **asked)  # type: ignore[arg-type]
     with pytest.raises(MuseumFileError, match=named):
-        check_network(museum, Path("mine"), **{**asked, **change})  # type: ignore[arg-type]
+        check_network(museum.ledger, Path("mine"), **{**asked, **change})  # type: ignore[arg-type]
 
 
 def asked(base: BaseModel, **arguments: object) -> dict[str, LayerShape]:
@@ -135,12 +135,12 @@ def test_other_layers_than_the_museums_are_refused(base: BaseModel, arguments: d
         replace(tiny_museum(base, "ink").ledger.styles[0], settings={"network_args": {"conv_dim": 3, "x": [1.0, 0.5]}})
     )
     same = asked(base, conv_dim=3, conv_alpha=0.3)
-    check_network(museum, Path("mine"), **shape, shapes=same)  # type: ignore[arg-type]
+    check_network(museum.ledger, Path("mine"), **shape, shapes=same)  # type: ignore[arg-type]
     with pytest.raises(MuseumFileError, match=f"mine: .*{named}; give .* begun with: conv_dim=3 x=1,0.5"):
-        check_network(museum, Path("mine"), **shape, shapes=asked(base, **arguments))  # type: ignore[arg-type]
+        check_network(museum.ledger, Path("mine"), **shape, shapes=asked(base, **arguments))  # type: ignore[arg-type]
 
 
 def test_layers_that_the_museum_does_not_have_are_refused(base: BaseModel) -> None:
     museum, shape = tiny_museum(base, "ink"), {"rank": 2, "alpha": 1.0, "with_text_encoder": False}
     with pytest.raises(MuseumFileError, match="57 layers that this museum does not have.*give no network_args"):
-        check_network(museum, Path("mine"), **shape, shapes=asked(base, conv_dim=3))  # type: ignore[arg-type]
+        check_network(museum.ledger, Path("mine"), **shape, shapes=asked(base, conv_dim=3))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from museum_plugin.base.load import BaseModel
+from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
@@ -33,7 +34,13 @@ from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.train import start
-from museum_plugin.train.start import check_run, make_accelerator, open_or_begin, with_noise_schedule
+from museum_plugin.train.start import (
+    check_run,
+    learning_rates,
+    make_accelerator,
+    open_or_begin,
+    with_noise_schedule,
+)
 from tests.tiny_museums import tiny_museum
 
 
@@ -66,6 +73,8 @@ def test_a_run_that_can_begin_makes_its_folders_and_leaves_nothing_in_them(tmp_p
         ({"method": MethodConfig("x")}, "method: found 'x'"),
         ({"optimizer": OptimizerConfig("x")}, "optimizer_type: found 'x'"),
         ({"optimizer": OptimizerConfig(schedule="x")}, "lr_scheduler: found 'x'"),
+        ({"optimizer": OptimizerConfig(arguments={"momentums": 1})}, "optimizer_args: AdamW refuses"),
+        ({"optimizer": OptimizerConfig(unet_learning_rate=0), "slot": SlotConfig(learning_rate=0)}, "nothing to train"),
     ],
 )
 def test_names_that_nobody_knows(tmp_path: Path, changes: dict[str, object], named: str) -> None:
@@ -162,3 +171,35 @@ def test_the_key_and_the_name_of_a_run_go_to_wandb(tmp_path: Path, monkeypatch: 
     make_accelerator(run_config(tmp_path, output=output, log=LogConfig(wandb_api_key="k3y", wandb_run_name="first")))
 
     assert told == ["k3y", ("mine",), {"init_kwargs": {"wandb": {"name": "first"}}}]
+
+
+def test_where_errors_are_gathered_all_are_found_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    output = OutputConfig(tmp_path / "file" / "out", "mine", tmp_path / "museums" / "mine.safetensors")
+    run = run_config(tmp_path, method=MethodConfig("x"), optimizer=OptimizerConfig("y"), output=output)
+    problems = Problems(gather=True)
+
+    check_run(run, problems)
+
+    told = [str(error) for error in problems.found]
+    assert len(told) == 3
+    for part in ("method: found 'x'", "optimizer_type: found 'y'", "file/out/mine.safetensors: cannot be written"):
+        assert [line for line in told if part in line], part
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("network", "museum", "rates"),
+    [
+        (NetworkConfig(), True, (1e-4, 5e-3)),
+        (NetworkConfig(), False, (1e-4,)),
+        (NetworkConfig(train_text_encoder=True), True, (1e-4, 1e-4, 5e-3)),
+        (NetworkConfig(train_unet=False, train_text_encoder=True), False, (1e-4,)),
+    ],
+)
+def test_the_learning_rates_of_what_is_trained(
+    tmp_path: Path, network: NetworkConfig, museum: bool, rates: tuple[float, ...]
+) -> None:
+    optimizer = OptimizerConfig(text_encoder_learning_rate=1e-4)
+    output = OutputConfig(tmp_path, "mine", tmp_path / "mine.safetensors" if museum else None)
+    assert learning_rates(run_config(tmp_path, network=network, optimizer=optimizer, output=output)) == rates

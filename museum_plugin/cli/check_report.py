@@ -1,0 +1,279 @@
+"""What `check` finds out: the same checks as before training, none of which stops at the first problem."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from museum_plugin.base.folder import BaseFolder, folder_fingerprint, read_base_folder
+from museum_plugin.base.text_encoding import TextEncoding, count_tokens
+from museum_plugin.config.arguments import gather_command_line
+from museum_plugin.config.problems import Problems
+from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.data.images import unreadable
+from museum_plugin.data.inspection import (
+    BucketCount,
+    CaptionSurvey,
+    Cropping,
+    bucket_counts,
+    cropping,
+    survey_captions,
+)
+from museum_plugin.data.picture import check_mask
+from museum_plugin.museum.file import read_museum
+from museum_plugin.museum.history import history_folder
+from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.store import check_base
+from museum_plugin.train.calendar import Calendar, calendar_for, preview_due, saves_due
+from museum_plugin.train.checkpoint import check_unfinished
+from museum_plugin.train.paths import (
+    checkpoint_file,
+    grid_file,
+    latents_folder,
+    matrix_file,
+    museum_file,
+    run_stem,
+)
+from museum_plugin.train.plan import PlannedStyle, plan_styles
+from museum_plugin.train.start import (
+    check_clip_skip,
+    check_noise_schedule,
+    check_run,
+    check_shape,
+    warn_of_another_schedule,
+)
+
+log = logging.getLogger("museum")
+UNKNOWN_TIME = "not known before the first steps"
+
+
+@dataclass(frozen=True)
+class StyleReport:
+    """What is known of one style before it is taught."""
+
+    name: str
+    is_taught: bool
+    """The museum has it already: it is skipped."""
+    trigger: str | None
+    """The word(s) it will get, or has; None: a plain LoRA, or not known because of a problem."""
+    pictures: int
+    """That can be used; regularisation pictures are not among them."""
+    regularization_pictures: int
+    validation_pictures: int
+    """Held out, never trained on."""
+    repeats: tuple[tuple[int, int], ...]
+    """num_repeats, and how many pictures have it."""
+    shown: int
+    """Pictures in an epoch, repeats counted."""
+    buckets: tuple[BucketCount, ...]
+    cropping: Cropping
+    captions: CaptionSurvey
+    batches_per_epoch: int
+    steps: int
+    """Optimizer steps."""
+    epochs: float | None
+    files: dict[str, str]
+    """What is written after it or while it is learned -> where."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that `check` says."""
+
+    base: str
+    museum: str | None
+    known_styles: tuple[str, ...]
+    """Those that the museum holds already."""
+    resumes: str | None
+    """The style that goes on from a checkpoint, and where."""
+    expected_time: str
+    styles: tuple[StyleReport, ...]
+    files: dict[str, str]
+    """What the whole run writes -> where."""
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+    """What training would refuse, one line each."""
+
+
+def examine(argv: Sequence[str]) -> Report:
+    """Read, open and compare everything that a run with this command line would use."""
+    problems, warnings = Problems(gather=True), list[str]()
+    with _heard(warnings):
+        run = gather_command_line(argv, problems)
+        check_run(run, problems)
+        base = _base(run, problems)
+        ledger = _ledger(run, base, problems)
+        datasets, whole = _datasets(run.styles, problems)
+        known = {record.name: record for record in ledger.styles} if ledger else {}
+        pairs = list(zip(run.styles, datasets, strict=True))
+        comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
+        vectors = run.slot.vectors
+        plans = {id(p.style): p for p in plan_styles(list(known.values()), base, comparable, vectors, problems)}
+        styles = []
+        number = len(known)
+        for style, dataset in pairs:
+            plan = plans.get(id(style), PlannedStyle(style, dataset, is_taught=True))
+            number += not plan.is_taught
+            trigger = known[style.name].trigger if style.name in known else " ".join(plan.words) or None
+            styles.append(_style_report(run, plan, trigger, base, number))
+        resumes = None
+        with problems:
+            new = [style.name or "" for style in styles if not style.is_taught]
+            resumes = check_unfinished(checkpoint_file(run.output), new, tuple(known))
+    return Report(
+        base=f"{base.name} ({base.family.name}, {base.prediction_type})" if base else str(run.base.path),
+        museum=str(run.output.museum) if run.output.museum else None,
+        known_styles=tuple(known),
+        resumes=resumes,
+        expected_time=UNKNOWN_TIME,
+        styles=tuple(styles),
+        files=_files(run),
+        warnings=tuple(dict.fromkeys([*warnings, *_thoughts(styles)])),
+        problems=tuple(" ".join(str(error).split()) for error in problems.found),
+    )
+
+
+@contextmanager
+def _heard(warnings: list[str]) -> Iterator[None]:
+    """While inside, our own warnings are collected instead of shown, and all else we say is dropped."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warnings.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    passed_on = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = passed_on
+
+
+def _base(run: RunConfig, problems: Problems) -> BaseFolder | None:
+    with problems:
+        base = read_base_folder(run.base.path)
+        with problems:
+            check_clip_skip(run, base.name, base.text_layers)
+        with problems:
+            check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)
+        return base
+    return None
+
+
+def _ledger(run: RunConfig, base: BaseFolder | None, problems: Problems) -> Ledger | None:
+    """The ledger of the museum that grows, if there is one that can be read."""
+    fingerprint = None
+    with problems:
+        fingerprint = folder_fingerprint(base.path) if base else None
+    path = run.output.museum
+    if path is None or not path.exists():
+        return None
+    with problems:
+        ledger = read_museum(path).ledger
+        warn_of_another_schedule(ledger, run.loss)
+        with problems:
+            check_shape(run, ledger, path)
+        with problems:
+            if base and fingerprint:
+                check_base(path, ledger, name=base.name, fingerprint=fingerprint)
+        if base and not fingerprint:
+            log.warning("%s: whether %s is its base model shows only when training starts", path, base.path)
+        return ledger
+    return None
+
+
+def _datasets(styles: Sequence[StyleData], problems: Problems) -> tuple[list[StyleDataset], list[bool]]:
+    """The usable pictures of each style, all decoded once with their masks, and whether nothing is wrong with them."""
+    datasets, whole = [], []
+    for style in styles:
+        before = len(problems.found)
+        dataset = StyleDataset(style, problems=problems)
+        for error in unreadable(dataset.files()):
+            problems.note(error)
+        for picture in [*dataset.pictures, *dataset.held_out()]:
+            with problems:
+                check_mask(picture)
+        datasets.append(dataset)
+        whole.append(len(problems.found) == before)
+    return datasets, whole
+
+
+def _style_report(
+    run: RunConfig, plan: PlannedStyle, trigger: str | None, base: BaseFolder | None, number: int
+) -> StyleReport:
+    dataset = plan.dataset
+    learned = [picture for picture in dataset.pictures if not picture.subset.is_reg]
+    batches = dataset.batches_per_epoch
+    calendar = calendar_for(run.training, max(1, batches), 1)
+    return StyleReport(
+        name=plan.style.name or "LoRA",
+        is_taught=plan.is_taught,
+        trigger=trigger,
+        pictures=len(learned),
+        regularization_pictures=len(dataset.pictures) - len(learned),
+        validation_pictures=len(dataset.held_out()),
+        repeats=tuple(sorted(Counter(picture.subset.num_repeats for picture in learned).items())),
+        shown=sum(dataset.times_shown().values()),
+        buckets=bucket_counts(dataset),
+        cropping=cropping(dataset.pictures),
+        captions=_captions(dataset, trigger or "", base, TextEncoding.of(run.base)),
+        batches_per_epoch=batches,
+        steps=calendar.steps,
+        epochs=calendar.steps * run.training.gradient_accumulation_steps / batches if batches else None,
+        files={} if plan.is_taught else _style_files(run, plan, number, calendar),
+    )
+
+
+def _captions(dataset: StyleDataset, phrase: str, base: BaseFolder | None, text: TextEncoding) -> CaptionSurvey:
+    count = partial(count_tokens, base.tokenizers[0], text=text) if base else None
+    return survey_captions(dataset.pictures, phrase, count, text.max_token_length)
+
+
+def _style_files(run: RunConfig, plan: PlannedStyle, number: int, calendar: Calendar) -> dict[str, str]:
+    output, name = run.output, plan.style.name
+    stem, steps = run_stem(run, name or ""), range(calendar.steps + 1)
+    files = {}
+    if name:
+        files["grid"], files["matrix"] = str(grid_file(output, number, name)), str(matrix_file(output, number, name))
+    drawn = [due for done in steps if (due := preview_due(run.preview, calendar, done))]
+    if drawn:
+        files["previews"] = f"{output.output_dir / 'sample' / f'{stem}_{drawn[0]}_00_*.png'}, {len(drawn)} times"
+    saved = [save for done in steps[1:] for save in saves_due(output, calendar, done)]
+    if saved:
+        files["saves"] = f"{output.output_dir / f'{stem}{saved[0].suffix}.safetensors'}, {len(saved)} times"
+    return files
+
+
+def _files(run: RunConfig) -> dict[str, str]:
+    output = run.output
+    path = museum_file(output)
+    kept = f"{history_folder(path)}, {output.keep_history} earlier versions at most"
+    files = {"museum" if output.museum else "LoRA": str(path), "history": kept if output.keep_history else "none"}
+    files["checkpoint"] = f"{checkpoint_file(output)}, until the style is finished"
+    if run.training.cache_latents_to_disk:
+        files["latents"] = str(latents_folder(output))
+    logs = output.log_with and output.logging_dir
+    files["logs"] = f"{output.logging_dir}/{output.output_name}, for {output.log_with}" if logs else "none"
+    return files
+
+
+def _thoughts(styles: Sequence[StyleReport]) -> list[str]:
+    """What training accepts but a user may not have meant."""
+    found = []
+    for style in (style for style in styles if not style.is_taught):
+        captions = style.captions
+        if captions.too_long:
+            found.append(
+                f"{style.name}: {captions.too_long} captions are longer than the {captions.token_limit} tokens that "
+                f"are read, the longest has {captions.most_tokens} ({captions.longest_caption}); shorten them"
+            )
+        if style.epochs is not None and style.epochs < 1:
+            found.append(
+                f"{style.name}: {style.steps} steps are less than one epoch, so some pictures are never seen; "
+                "give more max_train_steps"
+            )
+    return found

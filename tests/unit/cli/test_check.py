@@ -1,0 +1,157 @@
+"""`check`: what a run would do, and all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from museum_plugin.__main__ import main
+from tests.tiny_models import TINY_SLOT_WORDS, write_tiny_base
+from tests.unit.data.drawn import draw, draw_folder
+
+Check = Callable[..., tuple[int, str, str]]
+NEW_WORD = TINY_SLOT_WORDS[2]
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]) -> Check:
+    """Run it: exit code, output, errors."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["check", *map(str, words)])
+        spoken = capsys.readouterr()
+        return code, spoken.out, spoken.err
+
+    return run
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Five pictures of a new style, one of them twice as wide."""
+    draw_folder(tmp_path / "pictures", [(64, 64)] * 4 + [(128, 64)])
+    return write_dataset(tmp_path, "neon", NEW_WORD)
+
+
+def write_dataset(folder: Path, style: str, trigger: str) -> Path:
+    file = folder / f"{style}.toml"
+    text = f'[[datasets]]\nresolution = 64\nbatch_size = 2\nstyle = "{style}"\ntrigger = "{trigger}"\n'
+    file.write_text(text + "[[datasets.subsets]]\nimage_dir = 'pictures'\nnum_repeats = 2\n", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def flags(tiny_base: Path, museum: Path, dataset: Path, tmp_path: Path) -> list[str]:
+    """What adds the new style to a museum of two."""
+    return [
+        f"--pretrained_model_name_or_path={tiny_base}",
+        f"--museum={museum}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--dataset_config={dataset}",
+        "--network_dim=2",
+        "--network_alpha=1",
+        "--max_train_steps=20",
+    ]
+
+
+def test_a_run_that_can_begin(check: Check, flags: list[str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+
+    code, out, err = check(*flags)
+
+    assert (code, err) == (0, "")
+    for told in (
+        "holds: ink, dots", f"neon: new, trigger {NEW_WORD}", "5 (5 with 2 repeats); 10 shown an epoch",
+        "10.0% of a picture is lost on average", "worst 50.0%", "5 written", "20 steps = 4 epochs of 5 batches",
+        "not known before the first steps", "mine-03-neon-grid.png", "problems: none",
+    ):  # fmt: skip
+        assert told in " ".join(out.split()), told
+    assert sorted(tmp_path.rglob("*")) == before, "something was written"
+
+
+def test_the_page_fits_its_columns(check: Check, flags: list[str]) -> None:
+    _, out, _ = check(*flags)
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_json_says_the_same(check: Check, flags: list[str], museum: Path, tmp_path: Path) -> None:
+    flags += ["--sample_every_n_steps=5", "--save_every_n_steps=5", "--logging_dir=logs", "--log_with=tensorboard"]
+    code, out, _ = check(*flags, "--json")
+    report: dict[str, Any] = json.loads(out)
+    (style,) = report["styles"]
+    assert code == 0
+    assert (report["known_styles"], report["problems"], report["warnings"]) == (["ink", "dots"], [], [])
+    assert (style["name"], style["trigger"], style["is_taught"], style["pictures"]) == ("neon", NEW_WORD, False, 5)
+    assert (style["steps"], style["epochs"], style["batches_per_epoch"]) == (20, 4.0, 5)
+    assert style["buckets"] == [{"width": 64, "height": 64, "pictures": 5, "shown": 10}]
+    assert style["cropping"]["worst_picture"] == str(tmp_path / "pictures" / "04.png")
+    assert set(style["files"]) == {"grid", "matrix", "previews", "saves"}
+    assert set(report["files"]) == {"museum", "history", "checkpoint", "logs"}
+    assert report["files"]["museum"] == str(museum)
+
+
+def test_everything_that_is_wrong_is_told_at_once(check: Check, flags: list[str], tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    for name in ("00.png", "01.png"):
+        (pictures / name).write_bytes((pictures / name).read_bytes()[:300])
+    for name in ("02.caption", "03.caption"):
+        (pictures / name).write_bytes("café".encode("latin-1"))
+    wrong = ["--seed=soon", "--stepz=1", "--method=museums", "--optimizer_type=X", "--network_dim=4", "--clip_skip=9"]
+
+    code, out, err = check(*flags, *wrong, f"--output_dir={tmp_path / 'neon.toml'}")
+
+    problems = out.partition("\nproblems: ")[2].splitlines()
+    for told in (
+        "00.png", "01.png", "02.caption", "03.caption", "--seed: found 'soon'", "--stepz: unknown", "'museums'",
+        "optimizer_type: found 'X'", "network_dim 2, not 4", "clip_skip: found 9", "cannot be written",
+    ):  # fmt: skip
+        assert len([line for line in problems if told in line]) == 1, told
+    assert problems[0] == "11"
+    assert (code, err) == (1, "error: train_museum.py would refuse this: 11 problems, listed above\n")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "told"),
+    [(TINY_SLOT_WORDS[0], "exists already"), ("cat", "ordinary word"), ("xqyzt", "not one token"), ("auto", "no slot")],
+)
+def test_a_trigger_that_cannot_be(check: Check, flags: list[str], tmp_path: Path, trigger: str, told: str) -> None:
+    write_dataset(tmp_path, "neon", trigger)
+    code, out, _ = check(*flags)
+    assert (code, told in out.partition("\nproblems: ")[2]) == (1, True)
+
+
+def test_a_museum_of_another_base(check: Check, flags: list[str], tmp_path: Path) -> None:
+    other = write_tiny_base(tmp_path / "other", seed=1)
+    code, out, _ = check(*flags, f"--pretrained_model_name_or_path={other}")
+    assert (code, "not on 'other'" in out) == (1, True)
+
+
+def test_a_style_of_the_museum_taught_from_other_pictures(check: Check, flags: list[str], tmp_path: Path) -> None:
+    code, out, _ = check(*flags, f"--dataset_config={write_dataset(tmp_path, 'ink', 'auto')}")
+    assert (code, "style 'ink' is in this museum already" in out) == (1, True)
+
+
+def test_what_is_worth_a_thought_is_no_problem(check: Check, flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "00.caption").write_text("red " * 90, encoding="utf-8")
+    (tmp_path / "pictures" / "01.caption").unlink()
+    code, out, _ = check(*flags, "--max_train_steps=4", "--v2")
+    warnings = out.partition("\nwarnings: ")[2]
+    for told in ("1 captions are longer than the 75 tokens", "00.png", "no caption file", "less than one epoch", "v2"):
+        assert told in warnings, told
+    assert (code, "problems: none" in out) == (0, True)
+
+
+def test_a_plain_lora(check: Check, flags: list[str], dataset: Path) -> None:
+    code, out, _ = check(*[flag for flag in flags if "--museum" not in flag], "--output_name=plain")
+    assert (code, "none: a plain LoRA" in out, "plain.safetensors" in out) == (0, True, True)
+    assert "grid" not in out
+
+
+def test_a_small_picture_that_may_not_grow_is_named(check: Check, flags: list[str], tmp_path: Path) -> None:
+    draw(tmp_path / "pictures" / "tiny.png", (16, 16))
+    code, out, _ = check(*flags, "--enable_bucket", "--bucket_no_upscale", "--min_bucket_reso=64")
+    assert (code, "tiny.png: a picture of 16x16" in out) == (1, True)
