@@ -12,6 +12,7 @@ from museum_plugin.base.family import SDXL, Family, detect_family
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import CLIPTokenizer
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
@@ -37,6 +38,15 @@ class BaseFolder:
     text_layers: int
     """Layers of the smallest text encoder."""
     tokenizers: tuple[CLIPTokenizer, ...]
+
+
+@dataclass(frozen=True)
+class EmptyNetworks:
+    """The networks of a base model with all their modules, but without numbers and without memory."""
+
+    family: Family
+    unet: nn.Module
+    text_encoders: tuple[nn.Module, ...]
 
 
 def read_base_folder(path: Path) -> BaseFolder:
@@ -72,6 +82,25 @@ def read_base_folder(path: Path) -> BaseFolder:
         text_layers=int(text.get("num_hidden_layers", 12)),
         tokenizers=(tokenizer,),
     )
+
+
+def empty_networks(base: BaseFolder) -> EmptyNetworks:
+    """What LoRA layers could be put on.
+
+    Raises:
+        BaseModelError: a configuration makes no network.
+    """
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    try:
+        with torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(base.path / "unet"))
+            text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(base.path / "text_encoder"))
+    except Exception as error:
+        raise loading_error(base.path, error) from error
+    return EmptyNetworks(base.family, unet, (text_encoder,))
 
 
 def folder_fingerprint(path: Path) -> str | None:

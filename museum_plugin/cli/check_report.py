@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from museum_plugin.base.folder import BaseFolder, folder_fingerprint, read_base_folder
+from museum_plugin.base.folder import BaseFolder, empty_networks, folder_fingerprint, read_base_folder
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
@@ -41,6 +41,7 @@ from museum_plugin.train.paths import (
 )
 from museum_plugin.train.plan import PlannedStyle, plan_styles
 from museum_plugin.train.start import (
+    asked_shapes,
     check_clip_skip,
     check_noise_schedule,
     check_run,
@@ -169,6 +170,9 @@ def _ledger(run: RunConfig, base: BaseFolder | None, problems: Problems) -> Ledg
     fingerprint = None
     with problems:
         fingerprint = folder_fingerprint(base.path) if base else None
+    shapes = None
+    with problems:
+        shapes = asked_shapes(run.network, empty_networks(base)) if base else None
     path = run.output.museum
     if path is None or not path.exists():
         return None
@@ -176,7 +180,7 @@ def _ledger(run: RunConfig, base: BaseFolder | None, problems: Problems) -> Ledg
         ledger = read_museum(path).ledger
         warn_of_another_schedule(ledger, run.loss)
         with problems:
-            check_shape(run, ledger, path)
+            check_shape(run, ledger, path, None if run.network.dim_from_weights else shapes)
         with problems:
             if base and fingerprint:
                 check_base(path, ledger, name=base.name, fingerprint=fingerprint)

@@ -6,11 +6,13 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.losses.weight_regularization import LowRank
 from museum_plugin.museum.dropout import Dropout, LayerDropout
@@ -157,8 +159,19 @@ class LoRANetwork(nn.Module):
             layer.up.copy_(tensors[f"{key}.lora_up.weight"].view_as(layer.up))
 
 
+class Networks(Protocol):
+    """Whatever has the modules of a base model: the model, or its networks without numbers."""
+
+    @property
+    def family(self) -> Family: ...
+    @property
+    def unet(self) -> nn.Module: ...
+    @property
+    def text_encoders(self) -> tuple[nn.Module, ...]: ...
+
+
 def target_modules(
-    base: BaseModel, *, with_text_encoder: bool, with_convolutions: bool = False
+    base: Networks, *, with_text_encoder: bool, with_convolutions: bool = False
 ) -> Iterator[tuple[str, nn.Module]]:
     """kohya key and module of everything a LoRA goes on, as in sd-scripts.
 

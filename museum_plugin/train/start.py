@@ -22,7 +22,7 @@ from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.methods import build_terms
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.lora import target_modules
+from museum_plugin.museum.lora import Networks, target_modules
 from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, read_lora, start_from
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
@@ -177,7 +177,7 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
     else:
         origin = Path(str(path if found else run.output.resume))
         warn_of_another_schedule(museum.ledger, run.loss)
-        check_shape(run, museum.ledger, origin, None if network.dim_from_weights else _asked_shapes(network, base))
+        check_shape(run, museum.ledger, origin, None if network.dim_from_weights else asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
     given = network.arguments
@@ -200,7 +200,7 @@ def with_base_weights(base: BaseModel, network: NetworkConfig) -> BaseModel:
 
 def _begun(run: RunConfig, base: BaseModel) -> Museum:
     network, text = run.network, run.network.train_text_encoder
-    usual, shapes, factors = LayerShape(network.rank, network.alpha), _asked_shapes(network, base), {}
+    usual, shapes, factors = LayerShape(network.rank, network.alpha), asked_shapes(network, base), {}
     if network.weights is not None:
         factors = read_lora(network.weights, "network_weights")
     if network.weights is not None and network.dim_from_weights:
@@ -214,7 +214,12 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
     return museum
 
 
-def _asked_shapes(network: NetworkConfig, base: BaseModel) -> dict[str, LayerShape]:
+def asked_shapes(network: NetworkConfig, base: Networks) -> dict[str, LayerShape]:
+    """The layers that a run asks for, by kohya key.
+
+    Raises:
+        ConfigError: network_args do not fit this base model.
+    """
     convolutions, text = network.arguments.with_convolutions, network.train_text_encoder
     return layer_shapes(dict(target_modules(base, with_text_encoder=text, with_convolutions=convolutions)), network)
 
@@ -244,7 +249,7 @@ def check_shape(run: RunConfig, ledger: Ledger, path: Path, shapes: Mapping[str,
     """Refuse to go on with a museum under another shape.
 
     Args:
-        shapes: the layers that the run asks for; None: not known without the base model.
+        shapes: the layers that the run asks for; None: not known, or whatever the museum has.
     Raises:
         MuseumFileError: rank, alpha or targets differ.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from museum_plugin.base.folder import folder_fingerprint, read_base_folder
+from museum_plugin.base.folder import empty_networks, folder_fingerprint, read_base_folder
 from museum_plugin.base.load import load_base
 from museum_plugin.errors import BaseModelError
 from tests.tiny_models import write_tiny_base
@@ -30,8 +30,19 @@ def test_it_agrees_with_the_loaded_model(tiny_base: Path) -> None:
 
     assert folder_fingerprint(tiny_base) == base.fingerprint
     assert (folder.name, folder.family, folder.prediction_type) == (base.name, base.family, base.prediction_type)
+    assert folder.timesteps == len(base.alphas_cumprod)
     assert folder.text_layers == base.text_encoders[0].config.num_hidden_layers
     assert folder.tokenizers[0]("a cat").input_ids == base.tokenizers[0]("a cat").input_ids
+
+
+def test_networks_without_numbers_have_the_modules_of_the_model(tiny_base: Path) -> None:
+    empty, base = empty_networks(read_base_folder(tiny_base)), load_base(tiny_base)
+    for found, whole in ((empty.unet, base.unet), (empty.text_encoders[0], base.text_encoders[0])):
+        expected = {name: (type(module), getattr(module, "kernel_size", ())) for name, module in whole.named_modules()}
+        assert {
+            n: (type(module), getattr(module, "kernel_size", ())) for n, module in found.named_modules()
+        } == expected
+        assert all(parameter.is_meta for parameter in found.parameters())
 
 
 def test_half_precision_and_older_names_are_the_same_model(copy: Path) -> None:

@@ -155,3 +155,51 @@ def test_a_small_picture_that_may_not_grow_is_named(check: Check, flags: list[st
     draw(tmp_path / "pictures" / "tiny.png", (16, 16))
     code, out, _ = check(*flags, "--enable_bucket", "--bucket_no_upscale", "--min_bucket_reso=64")
     assert (code, "tiny.png: a picture of 16x16" in out) == (1, True)
+
+
+def test_layers_that_the_museum_does_not_have(check: Check, flags: list[str]) -> None:
+    code, out, _ = check(*flags, "--network_args", "conv_dim=2")
+    assert (code, "layers that this museum does not have" in out) == (1, True)
+
+
+def test_numbers_for_blocks_that_the_base_does_not_have(check: Check, flags: list[str]) -> None:
+    code, out, _ = check(*[flag for flag in flags if "--museum" not in flag], "--network_args", "block_dims=1,2")
+    assert (code, "block_dims: found 2 numbers" in out) == (1, True)
+
+
+def test_a_loss_that_the_base_cannot_be_trained_with(check: Check, flags: list[str]) -> None:
+    code, out, _ = check(*flags, "--zero_terminal_snr", "--min_timestep=1000")
+    assert (code, "zero_terminal_snr: only for base models that predict v" in out) == (1, True)
+    assert "zero_terminal_snr: found true, but this museum knows styles taught with false" in out
+
+
+def test_tokens_that_are_read_follow_the_flags(check: Check, flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "00.caption").write_text("(red:1.2) " * 60, encoding="utf-8")
+    longer = ("--max_token_length=150",)
+    counts = [json.loads(check(*flags, "--json", *more)[1])["styles"][0]["captions"] for more in ((), longer)]
+    assert [found["token_limit"] for found in counts] == [75, 150]
+    weighted = json.loads(check(*flags, "--json", "--weighted_captions")[1])["styles"][0]["captions"]
+    assert weighted["most_tokens"] < counts[0]["most_tokens"]
+
+
+def test_pictures_held_out_and_masks(check: Check, flags: list[str], tmp_path: Path) -> None:
+    for number in range(5):
+        draw(tmp_path / "masks" / f"{number:02d}.png", (128, 64) if number == 4 else (64, 64))
+    file = tmp_path / "neon.toml"
+    text = file.read_text(encoding="utf-8").replace("batch_size = 2", "batch_size = 2\nvalidation_split = 0.4")
+    file.write_text(f"{text}conditioning_data_dir = 'masks'\n", encoding="utf-8")
+    code, out, _ = check(*flags, "--masked_loss")
+    assert (code, "3 (3 with 2 repeats); 2 held out for validation" in out) == (0, True)
+
+    draw(tmp_path / "masks" / "00.png", (64, 16))
+    (tmp_path / "masks" / "01.png").write_bytes(b"not a picture")
+    (tmp_path / "masks" / "02.png").unlink()
+    code, out, _ = check(*flags, "--masked_loss")
+    assert (code, "has no mask for 02.png" in out) == (1, True)
+
+    draw(tmp_path / "masks" / "02.png")
+    code, out, _ = check(*flags, "--masked_loss")
+    told = out.partition("\nproblems: ")[2]
+    assert (code, told[0], "this mask of 64x16" in told, "masks/01.png: the picture is damaged" in told) == (
+        1, "2", True, True,
+    )  # fmt: skip

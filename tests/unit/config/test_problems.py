@@ -101,3 +101,30 @@ def test_pictures_that_cannot_be_cached_are_told_beside_the_rest() -> None:
     found = gathered("--dataset_config=ukiyoe.toml", "--cache_latents", "--random_crop", "--slot_lr=-1")
     assert any("random_crop" in line and "cache_latents" in line for line in found)
     assert "--slot_lr: found -1.0, must be 0 or more" in found
+
+
+def test_flags_that_exclude_each_other_are_told_beside_the_rest() -> None:
+    found = gathered(
+        "--in_json=gone.json", "--network_train_unet_only", "--network_train_text_encoder_only", "--use_8bit_adam",
+        "--use_lion_optimizer", "--network_args", "conv_dimm=3",
+    )  # fmt: skip
+    for told in ("gone.json", "cannot go with network_train_unet_only", "cannot go with use_lion_opt", "conv_dimm"):
+        assert [line for line in found if told in line], told
+    assert len(found) == 4
+
+
+def test_subsets_with_and_without_a_metadata_file_are_told_beside_the_rest() -> None:
+    Path("m.json").write_text("{}", encoding="utf-8")
+    text = """
+        [[datasets]]
+        resolution = 64
+        keep_tokens = "x"
+        [[datasets.subsets]]
+        image_dir = "img"
+        metadata_file = "m.json"
+        [[datasets.subsets]]
+        image_dir = "img"
+    """
+    Path("mixed.toml").write_text(text, encoding="utf-8")
+    found = gathered("--dataset_config=mixed.toml")
+    assert ["cannot share" in found[1], "keep_tokens" in found[0], len(found)] == [True, True, 2]

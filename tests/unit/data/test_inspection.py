@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,45 @@ def test_everything_that_is_wrong_with_pictures_is_noted_and_the_rest_is_used(tm
     assert [picture.path.name for picture in dataset.pictures] == ["00.png", "03.png"]
     with pytest.raises(DataError):
         StyleDataset(dataclasses.replace(style))
+
+
+def test_what_is_wrong_with_metadata_files_is_noted_and_the_rest_is_used(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "a", [(64, 64)] * 3, captions=False)
+    (folder / "m.json").write_text(
+        json.dumps({"00": {"caption": "red"}, "01": {"caption": 3}, "02": {"tags": "dots"}, "07": {"caption": "gone"}}),
+        encoding="utf-8",
+    )
+    (folder / "broken.json").write_text("{", encoding="utf-8")
+    subsets = [SubsetConfig(folder, metadata_file=folder / name) for name in ("m.json", "broken.json")]
+    problems = Problems(gather=True)
+
+    dataset = StyleDataset(style_of(*map(dataset_of, subsets)), problems=problems)
+
+    told = [str(error) for error in problems.found]
+    assert len(told) == 3
+    for part in ("01: caption: found 3", "1 of 4 pictures are not in", "broken.json: not valid JSON"):
+        assert [line for line in told if part in line], part
+    assert [(picture.path.name, picture.caption) for picture in dataset.pictures] == [
+        ("00.png", "red"),
+        ("02.png", "dots"),
+    ]
+    found = survey_captions(dataset.pictures, "", words, token_limit=75)
+    assert (found.written, found.class_tokens, found.missing) == (2, 0, 0)
+
+
+def test_settings_that_leave_no_picture_are_noted_beside_the_rest(tmp_path: Path) -> None:
+    small, large = (SubsetConfig(draw_folder(tmp_path / n, [(s, s)] * 2)) for n, s in (("s", 64), ("l", 96)))
+    (small.image_dir / "00.caption").write_bytes("café".encode("latin-1"))
+    first, second = (dataset_of(s, skip_image_resolution=(64, 64)) for s in (small, large))
+    problems = Problems(gather=True)
+
+    dataset = StyleDataset(style_of(first, second, dataset_of(small, validation_split=0.9)), problems=problems)
+
+    told = [str(error) for error in problems.found]
+    assert len(told) == 3
+    for part in ("00.caption", "skip_image_resolution: all 1 pictures", "validation_split: all 1 pictures"):
+        assert [line for line in told if part in line], part
+    assert [picture.path.parent.name for picture in dataset.pictures] == ["l", "l"]
 
 
 def test_pictures_are_all_decoded(tmp_path: Path) -> None:

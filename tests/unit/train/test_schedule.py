@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from museum_plugin.config.schema import OptimizerConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.train.optimizer import build_optimizer
-from museum_plugin.train.schedule import build_schedule, check_schedule
+from museum_plugin.train.schedule import build_schedule, check_schedule, try_schedule
 
 
 def config(**changes: object) -> OptimizerConfig:
@@ -206,3 +206,21 @@ def test_a_schedule_resumes_exactly(changes: dict[str, object]) -> None:
         again.step()
         resumed.step()
     assert found == whole[3:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rates", "named"),
+    [
+        ({"arguments": {"betaz": 3}}, (0.1,), "optimizer_args: AdamW refuses"),
+        ({"schedule": "polynomial"}, (1e-9,), "lr_scheduler: polynomial refuses"),
+        ({"schedule_arguments": {"x": 3}}, (0.1,), "lr_scheduler_args: cosine refuses"),
+        ({}, (0.0, 0.0), "nothing to train"),
+        ({}, (), "nothing to train"),
+    ],
+)
+def test_what_is_refused_is_known_before_there_are_parameters(
+    changes: dict[str, object], rates: tuple[float, ...], named: str
+) -> None:
+    try_schedule(OptimizerConfig(), (0.1, 0.2), 4)
+    with pytest.raises(ConfigError, match=named):
+        try_schedule(OptimizerConfig(**changes), rates, 4)  # type: ignore[arg-type]
