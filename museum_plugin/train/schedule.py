@@ -141,7 +141,7 @@ def _arguments(name: str, config: OptimizerConfig, steps: int) -> dict[str, Any]
         if stable < 0:
             raise ConfigError(
                 f"lr_decay_steps: found {config.decay_steps}, which with lr_warmup_steps {config.warmup_steps} is more "
-                f"than max_train_steps {steps}"
+                f"than the {steps} steps of a style"
             )
         ends = {"num_stable_steps": stable, "num_decay_steps": config.decay_steps}
         return {**warmup, **ends, "num_cycles": half_cycles, "min_lr_ratio": config.schedule_min_ratio or 0.0}

@@ -78,7 +78,7 @@ def test_a_museum_with_convolutions_and_dropout_goes_on_as_if_unbroken(
 
 def test_schedule_free_pictures_and_saves_between_change_nothing(outcome: Outcome) -> None:
     pytest.importorskip("schedulefree")
-    looking = ("--sample_every_n_steps=1", "--save_every_n_steps=1")
+    looking = ("--sample_every_n_steps=1", "--sample_at_first", "--save_every_n_steps=1", "--save_state")
     assert same(outcome(*SCHEDULE_FREE, *looking), outcome(*SCHEDULE_FREE))
     assert difference(outcome(*SCHEDULE_FREE), outcome("--max_train_steps=4")) > 1e-6
 
@@ -93,11 +93,13 @@ def test_a_schedule_free_run_goes_on_as_if_unbroken(
     between = tensors_of(unbroken.folder / "out" / "mine-step00000003.safetensors")
     interrupt_in(signal.SIGINT, 3)
 
-    assert teach(school.command(*SCHEDULE_FREE, "--save_every_n_steps=3")).code == 130
+    assert teach(school.command(*SCHEDULE_FREE, "--save_every_n_steps=3", "--save_state")).code == 130
     state = torch.load(school.checkpoint, weights_only=True)["lora"]
     assert teach(school.command(*SCHEDULE_FREE, "--save_every_n_steps=3")).code == 0
 
     assert same(school.numbers(), unbroken.numbers())
+    saved = torch.load(school.folder / "out" / "mine-step00000003-state", weights_only=True)["lora"]
+    assert same(saved, state), "a state holds what is trained"
     name = "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight"
     assert not torch.equal(between[name], state[name]), "what is saved between is the average, not what is trained"
 

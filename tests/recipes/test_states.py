@@ -94,8 +94,9 @@ def test_a_run_goes_on_exactly(
     assert len(unbroken.losses) == 8
     assert losses == list(unbroken.losses[8 - left :])
     assert same(school.numbers(), unbroken.numbers())
-    ends = [torch.load(state_of(s, "neon"), weights_only=True) for s in (school, unbroken)]
-    assert ends[0]["smooth"] == ends[1]["smooth"]
+    if left:  # else no step was left to save a state after
+        ends = [torch.load(state_of(s, "neon"), weights_only=True) for s in (school, unbroken)]
+        assert ends[0]["smooth"] == ends[1]["smooth"]
     one, other = (read_museum(s.museum).ledger.styles for s in (school, unbroken))
     assert [record.scores for record in one] == [record.scores for record in other]
 

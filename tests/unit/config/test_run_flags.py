@@ -13,6 +13,8 @@ pytestmark = pytest.mark.usefixtures("run_folder")
 
 FLAGS: list[tuple[list[str], str, object]] = [
     (["--lr_warmup_steps", "10%", "--max_train_epochs", "5"], "optimizer.warmup_steps", 0.1),
+    (["--lr_decay_steps", "20%", "--max_train_epochs", "5"], "optimizer.decay_steps", 0.2),
+    (["--lr_decay_steps", "3", "--max_train_epochs", "5"], "optimizer.decay_steps", 3),
     (["--max_train_epochs", "7"], "training.epochs", 7),
     (["--max_train_epochs", "0"], "training.epochs", None),
     (["--skip_nonfinite", "3"], "training.skip_nonfinite", 3),

@@ -40,6 +40,15 @@ def test_neither_threads_nor_where_it_starts_change_a_number(
     reader.close()
 
 
+def test_what_was_passed_over_is_not_kept(data: StyleDataset) -> None:
+    """Of a step that is left out, the last batches are never asked for."""
+    reader = BatchReader(data, 7, threads=2)
+    for index in range(0, 40, 4):
+        assert reader.batch(index).captions == data.batch(index, 7).captions
+    reader.close()
+    assert sorted(reader._ahead) == [37, 38]
+
+
 @pytest.mark.parametrize("threads", [0, 3])
 def test_captions_know_how_far_the_training_is(tmp_path: Path, threads: int) -> None:
     """Two processes with two micro-steps each: four batches are one step."""

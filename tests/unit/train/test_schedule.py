@@ -92,6 +92,12 @@ def test_a_schedule_gives_these_shares_of_the_rate(changes: dict[str, object], e
     assert shares(config(**changes)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_shares_are_those_of_all_steps() -> None:
+    counted = config(schedule="warmup_stable_decay", warmup_steps=1, decay_steps=2)
+    assert shares(config(schedule="warmup_stable_decay", warmup_steps=0.25, decay_steps=0.5)) == shares(counted)
+    assert shares(config(schedule="constant", warmup_steps=0.25), steps=8)[:3] == [0, 0.5, 1]
+
+
 def test_a_schedule_moves_every_rate() -> None:
     assert rates_of(config(schedule="linear"), 1.0, 10.0) == [[1, 10], [0.75, 7.5], [0.5, 5.0], [0.25, 2.5]]
 
