@@ -26,6 +26,7 @@ from museum_plugin.config.convert import (
     to_text_or_off,
 )
 from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
+from museum_plugin.config.foreign import flattened, refuse_foreign
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
 from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
@@ -93,6 +94,10 @@ KEYS: dict[str, Key] = {
     "style": Key("DS", to_name),
     "trigger": Key("DS", to_name),
 }
+UNSET_IF_EMPTY = ("metadata_file", "conditioning_data_dir", "resize_interpolation") + tuple(
+    name for name, key in KEYS.items() if key.convert in (to_bool, to_float, to_int, to_range, to_resolution)
+)
+"""Keys whose empty text counts as not given (front ends write it)."""
 NOT_HONOURED: dict[str, Key] = {
     "network_multiplier": Key(
         "GD", to_float, 1.0, "the LoRA is trained at its full strength; sd-scripts reads this key and never uses it"
@@ -138,7 +143,7 @@ class _Reader:
             raise refusal(f"{self.path}: {where}", value, "a table")
         typed = {}
         for name, raw in value.items():
-            if raw is None or (name == "subsets" and level == "D"):
+            if raw is None or (name == "subsets" and level == "D") or (raw == "" and name in UNSET_IF_EMPTY):
                 continue
             if level in FRONT_END_KEYS.get(name, ""):
                 self.front_end.add(name)
@@ -174,6 +179,7 @@ class _Reader:
 
     def file(self, content: dict[str, object]) -> None:
         """Read the whole file into `styles`."""
+        self._refuse_config_file(content)
         for name in content:
             if name not in ("general", "datasets"):
                 hint = did_you_mean(name, ("general", "datasets"))
@@ -181,6 +187,11 @@ class _Reader:
         general = self.table(content.get("general", {}), "G", "general")
         for i, raw in enumerate(self.tables(content.get("datasets", []), "datasets", "[[datasets]]")):
             self.dataset(raw, general, f"datasets[{i}]")
+
+    def _refuse_config_file(self, content: dict[str, object]) -> None:
+        if "datasets" not in content and any(flags.is_known(name) for name in flattened(content)):
+            refuse_foreign(self.path, content)
+            raise ConfigError(f"{self.path}: no [[datasets]]; if this is a config file, give it with --config_file")
 
     def dataset(self, raw: object, general: Values, where: str) -> None:
         """Read one dataset; subsets of different styles split it."""

@@ -38,7 +38,9 @@ def read_table(path: Path, where: str) -> dict[str, object]:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
-        reason = "tables nested too deep" if isinstance(error, RecursionError) else error
+        reason = "tables nested too deep" if isinstance(error, RecursionError) else str(error)
+        if kind == "TOML" and ("\\" in reason or "hex" in reason):
+            reason += "; write paths with backslashes in single quotes: 'C:\\pictures'"
         raise ConfigError(f"{path}: not valid {kind}: {reason}") from error
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: found {shown(table)}, allowed: a table of keys and values")
