@@ -66,7 +66,7 @@ FOLDER = "datasets[0].subsets[0]: "
         ("a.toml", "[training.optimizer]\nlearning_rate = 1", 'a.toml: [training] optimizer: unknown; did you mean '
          '"optimizer_type"?'),
         ("a.toml", "'seed ' = 1", 'a.toml: seed : unknown; did you mean "seed"?'),
-        ("a.toml", 'output_dir = "C:\\Users\\me"',
+        ("a.toml", 'output_dir = "D:\\Unsorted\\me"',
          "; write paths with backslashes in single quotes: 'C:\\pictures'"),
         ("a.toml", 'output_dir = "D:\\new\\train"', "output_dir: found 'D:\\new\\train', allowed: a path; write one "
          "with backslashes in single quotes"),
