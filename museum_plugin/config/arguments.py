@@ -34,7 +34,7 @@ from museum_plugin.config.folder_layout import read_sources
 from museum_plugin.config.foreign import refuse_foreign
 from museum_plugin.config.learning import optimizer_fields, trained_parts
 from museum_plugin.config.read import existing, read_prompts, read_table
-from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.refusal import named, refusal, shown
 from museum_plugin.config.schema import NetworkConfig, RunConfig, StyleData
 from museum_plugin.errors import ConfigError
 
@@ -132,7 +132,9 @@ class _Given:
                 if name == "config_file" and raw:
                     raise ConfigError(f"{path}: config_file: a config file names no other; give --config_file twice")
                 if not is_known(name):
-                    raise unknown(name, f"{path}: [{key}] {name}" if is_section else f"{path}: {name}")
+                    raise unknown(
+                        name, f"{path}: [{named(key)}] {named(name)}" if is_section else f"{path}: {named(name)}"
+                    )
                 self.take(name, raw, f"{path}: {name}", path.parent)
 
     def report(self) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import math
 from pathlib import Path
 
-from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.refusal import named, refusal, shown
 from museum_plugin.errors import ConfigError
 
 INTEGER_LIMIT = 2**63
@@ -250,7 +250,9 @@ def to_weights(value: object, where: str) -> dict[str, float]:
         ConfigError: anything else.
     """
     allowed = "name=number pairs or a table of numbers"
-    return {name: to_float(number, f"{where}: {name}") for name, number in to_pairs(value, where, allowed).items()}
+    return {
+        name: to_float(number, f"{where}: {named(name)}") for name, number in to_pairs(value, where, allowed).items()
+    }
 
 
 def to_arguments(value: object, where: str) -> dict[str, object]:
@@ -261,7 +263,7 @@ def to_arguments(value: object, where: str) -> dict[str, object]:
     """
     pairs = to_pairs(value, where, "name=value pairs or a table")
     parse = _simple if isinstance(value, dict) else _literal
-    return {name: parse(item, f"{where}: {name}") for name, item in pairs.items()}
+    return {name: parse(item, f"{where}: {named(name)}") for name, item in pairs.items()}
 
 
 LITERALS = "a number, True, False, None, a list of these, or a text in quotes"

@@ -65,6 +65,8 @@ FOLDER = "datasets[0].subsets[0]: "
          '"bucket_reso_steps"?'),
         ("a.toml", "[training.optimizer]\nlearning_rate = 1", 'a.toml: [training] optimizer: unknown; did you mean '
          '"optimizer_type"?'),
+        ("a.toml", '"a\\nb" = 1', "a.toml: 'a\\nb': unknown"),
+        ("a.toml", "optimizer_args = { \"a\\tb\" = nan }", "optimizer_args: 'a\\tb': found nan, allowed: a number"),
         ("a.toml", "'seed ' = 1", 'a.toml: seed : unknown; did you mean "seed"?'),
         ("a.toml", 'output_dir = "D:\\Unsorted\\me"',
          "; write paths with backslashes in single quotes: 'C:\\pictures'"),
