@@ -25,17 +25,19 @@ from museum_plugin.config.flags import (
     TABLES,
     Flag,
     asks_for_nothing,
+    is_known,
     unknown,
 )
 from museum_plugin.config.flags import (
     describe as describe,
 )
 from museum_plugin.config.folder_layout import read_sources
+from museum_plugin.config.foreign import refuse_foreign
 from museum_plugin.config.learning import optimizer_fields, trained_parts
 from museum_plugin.config.output_config import config_files, config_path, write_config
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
-from museum_plugin.config.refusal import shown
+from museum_plugin.config.refusal import named, shown
 from museum_plugin.config.sample_prompts import prompt_list, read_prompt_file, read_prompt_items
 from museum_plugin.config.schema import NetworkConfig, PromptOptions, RunConfig, StyleData
 from museum_plugin.config.style_names import pick_style, with_triggers, without_museum
@@ -107,9 +109,7 @@ class _Given:
 
     def _take(self, name: str, raw: object, where: str, folder: Path | None) -> None:
         flag = BY_NAME.get(name)
-        if flag is None and name not in NOT_HONOURED and name not in FRONT_END_KEYS:
-            raise unknown(name, where)
-        if raw is None or raw == "":
+        if raw is None or raw == "" or (flag is not None and flag.is_unset(raw)):
             return
         if name in FRONT_END_KEYS or (name == "dynamo_backend" and raw == "no"):
             self.front_end.append(name)
@@ -130,17 +130,22 @@ class _Given:
 
     def take_file(self, path: Path) -> None:
         """Take every key of a config file; one level of sections is flattened, as sd-scripts does."""
-        if path.suffix.lower() == ".json":
+        is_json = path.suffix.lower() == ".json"
+        path = path if is_json else config_path(path)
+        table = read_table(path, "--config_file") if not is_json or path.is_file() else {}
+        refuse_foreign(path, table)
+        if is_json:
             raise ConfigError(f'--config_file: found "{path}", allowed: a TOML file')
-        path = config_path(path)
-        for key, value in read_table(path, "--config_file").items():
-            if key in ("datasets", "general") and isinstance(value, (dict, list)):
-                raise ConfigError(f"{path}: {key}: this is a dataset file; give it with --dataset_config")
-            section = value if isinstance(value, dict) and key not in TABLES else {key: value}
-            for name, raw in section.items():
+        for key, value in table.items():
+            is_section = isinstance(value, dict) and key not in TABLES
+            for name, raw in value.items() if is_section else [(key, value)]:
                 if name == "config_file" and raw:
                     told = f"{path}: config_file: a config file names no other; give --config_file twice"
                     self.problems.note(ConfigError(told))
+                    continue
+                if not is_known(name):
+                    where = f"{path}: [{named(key)}] {named(name)}" if is_section else f"{path}: {named(name)}"
+                    self.problems.note(unknown(name, where))
                     continue
                 self.take(name, raw, f"{path}: {name}", path.parent)
 
@@ -161,6 +166,8 @@ class _Given:
             log.warning("cache_info: captions and sizes are read anew at every start, so that none is out of date")
         if self.values.get("xformers") or self.values.get("sdpa"):
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
+        if self.values.get("network_train_unet_only") is False and "text_encoder_lr" not in self.values:
+            log.info("network_train_unet_only is false, but without text_encoder_lr the text encoder is not trained")
         if self.values.get("skip_cache_check"):
             log.info("skip_cache_check: cached latents are found by content and always checked, which takes no time")
 

@@ -11,7 +11,7 @@ import contextlib
 import math
 from pathlib import Path
 
-from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.refusal import named, refusal, shown
 from museum_plugin.errors import ConfigError
 
 INTEGER_LIMIT = 2**63
@@ -64,6 +64,16 @@ def to_int(value: object, where: str) -> int:
     raise refusal(where, value, "a whole number")
 
 
+def to_token_length(value: object, where: str) -> int:
+    """Tokens of a caption; only whole chunks of 75 are read (sd-scripts), so that 255 of lora-scripts means 225.
+
+    Raises:
+        ConfigError: not a whole number.
+    """
+    number = to_int(value, where)
+    return number // 75 * 75 if 225 < number < 300 else number
+
+
 def to_text(value: object, where: str) -> str:
     """A text; a whole number is taken as its digits.
 
@@ -98,13 +108,15 @@ def to_name(value: object, where: str) -> str:
 
 
 def to_path(value: object, where: str) -> Path:
-    """A path; never the empty text, which would mean the current folder.
+    """A path; never the empty text, which would mean the current folder, nor one with a line break or tab in it.
 
     Raises:
         ConfigError: anything else.
     """
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise refusal(where, value, "a path")
+    if any(ord(character) < ord(" ") for character in value):
+        raise refusal(where, value, "a path; write one with backslashes in single quotes")
     return Path(value)
 
 
@@ -238,7 +250,9 @@ def to_weights(value: object, where: str) -> dict[str, float]:
         ConfigError: anything else.
     """
     allowed = "name=number pairs or a table of numbers"
-    return {name: to_float(number, f"{where}: {name}") for name, number in to_pairs(value, where, allowed).items()}
+    return {
+        name: to_float(number, f"{where}: {named(name)}") for name, number in to_pairs(value, where, allowed).items()
+    }
 
 
 def to_arguments(value: object, where: str) -> dict[str, object]:
@@ -249,7 +263,7 @@ def to_arguments(value: object, where: str) -> dict[str, object]:
     """
     pairs = to_pairs(value, where, "name=value pairs or a table")
     parse = _simple if isinstance(value, dict) else _literal
-    return {name: parse(item, f"{where}: {name}") for name, item in pairs.items()}
+    return {name: parse(item, f"{where}: {named(name)}") for name, item in pairs.items()}
 
 
 LITERALS = "a number, True, False, None, a list of these, or a text in quotes"

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from museum_plugin.config import flags
+from museum_plugin.config.convert import to_bool, to_float, to_int, to_range, to_resolution
 from museum_plugin.config.dataset_keys import FRONT_END_KEYS, KEYS, LEVELS, NOT_HONOURED, Key
 from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
+from museum_plugin.config.foreign import flattened, refuse_foreign
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
@@ -22,6 +24,11 @@ from museum_plugin.config.schema import DatasetConfig, StyleData, SubsetConfig
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
+
+UNSET_IF_EMPTY = ("metadata_file", "conditioning_data_dir", "resize_interpolation") + tuple(
+    name for name, key in KEYS.items() if key.convert in (to_bool, to_float, to_int, to_range, to_resolution)
+)
+"""Keys whose empty text counts as not given (front ends write it)."""
 
 
 @dataclass
@@ -49,7 +56,7 @@ class _Reader:
             raise refusal(f"{self.path}: {where}", value, "a table")
         typed: dict[str, Any] = {}
         for name, raw in value.items():
-            if raw is None or (name == "subsets" and level == "D"):
+            if raw is None or (name == "subsets" and level == "D") or (raw == "" and name in UNSET_IF_EMPTY):
                 continue
             with self.problems:
                 self._read_key(typed, name, raw, level, where)
@@ -89,6 +96,7 @@ class _Reader:
 
     def file(self, content: dict[str, object]) -> None:
         """Read the whole file into `styles`."""
+        self._refuse_config_file(content)
         for name in content:
             if name not in ("general", "datasets"):
                 hint = did_you_mean(name, ("general", "datasets"))
@@ -98,6 +106,11 @@ class _Reader:
         for i, raw in enumerate(self.tables(content.get("datasets", []), "datasets", "[[datasets]]")):
             with self.problems:
                 self.dataset(raw, general, f"datasets[{i}]")
+
+    def _refuse_config_file(self, content: dict[str, object]) -> None:
+        if "datasets" not in content and any(flags.is_known(name) for name in flattened(content)):
+            refuse_foreign(self.path, content)
+            raise ConfigError(f"{self.path}: no [[datasets]]; if this is a config file, give it with --config_file")
 
     def dataset(self, raw: object, general: Values, where: str) -> None:
         """Read one dataset; subsets of different styles split it."""

@@ -55,6 +55,30 @@ _KINDS: dict[str, Convert] = {
 }
 
 
+_NONE = ("", "none", "false", "0", "0.0")
+_OF_LYCORIS: dict[str, tuple[str, ...]] = {
+    "algo": ("", "lora", "locon"),
+    "preset": ("", "full", "attn-mlp"),
+    "factor": ("", "-1"),
+    **dict.fromkeys(
+        (
+            "dropout", "use_tucker", "use_cp", "use_conv_cp", "use_scalar", "train_norm", "dora_wd", "weight_decompose",
+            "decompose_both", "rank_dropout_scale", "bypass_mode", "rescaled", "constrain", "constraint", "full_matrix",
+            "unbalanced_factorization",
+        ),
+        _NONE,
+    ),
+}  # fmt: skip
+"""Arguments that front ends send to LyCORIS -> the values with which it trains a plain LoRA, as networks.lora does."""
+
+
+def _refuse_other_networks(pairs: dict[str, object], where: str) -> None:
+    """Refuse LoHa, LoKr and the like by name, before anything that belongs to them."""
+    algo = str(pairs.get("algo", "")).strip().lower()
+    if algo not in _OF_LYCORIS["algo"]:
+        raise refusal(f"{where}: algo", pairs["algo"], "lora, locon; only a LoRA is trained here")
+
+
 def to_network_arguments(value: object, where: str) -> NetworkArguments:
     """The typed arguments, from `["conv_dim=4", ...]` (sd-scripts) or a table.
 
@@ -62,7 +86,11 @@ def to_network_arguments(value: object, where: str) -> NetworkArguments:
         ConfigError: no such pairs, an unknown name, or a value of the wrong type.
     """
     given = {}
-    for name, raw in to_pairs(value, where, "name=value pairs or a table").items():
+    pairs = to_pairs(value, where, "name=value pairs or a table")
+    _refuse_other_networks(pairs, where)
+    for name, raw in pairs.items():
+        if name in _OF_LYCORIS and str(raw).strip().lower() in _OF_LYCORIS[name]:
+            continue
         if name not in _KINDS:
             hint = did_you_mean(name, _KINDS) if name != "dropout" else "; give it as network_dropout"
             raise refusal(where, name, ", ".join(_KINDS) + hint)

@@ -38,7 +38,9 @@ def read_table(path: Path, where: str, kind: type = dict) -> Any:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         form = "JSON" if path.suffix.lower() == ".json" else "TOML"
-        reason = "tables nested too deep" if isinstance(error, RecursionError) else error
+        reason = "tables nested too deep" if isinstance(error, RecursionError) else str(error)
+        if form == "TOML" and ("\\" in reason or "hex" in reason):
+            reason += "; write paths with backslashes in single quotes: 'C:\\pictures'"
         raise ConfigError(f"{path}: not valid {form}: {reason}") from error
     if not isinstance(table, kind):
         allowed = "a table of keys and values" if kind is dict else "a list"

@@ -20,6 +20,11 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
+def named(name: str) -> str:
+    """A key as a message shows it: itself, or its repr where it is long or has characters that cannot be seen."""
+    return name if name.isprintable() and len(name) <= LONGEST_SHOWN else shown(name)
+
+
 def refusal(where: str, value: object, allowed: str) -> ConfigError:
     """The one error that every refused value is met with."""
     return ConfigError(f"{where}: found {shown(value)}, allowed: {allowed}")

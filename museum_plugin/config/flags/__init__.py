@@ -14,6 +14,8 @@ from museum_plugin.config.flags import base, data, log, loss, museum, network, o
 from museum_plugin.config.flags.answers import ANSWERS as ANSWERS
 from museum_plugin.config.flags.flag import SECTIONS as SECTIONS
 from museum_plugin.config.flags.flag import Flag as Flag
+from museum_plugin.config.flags.front_ends import FRONT_END_KEYS as FRONT_END_KEYS
+from museum_plugin.config.flags.front_ends import MEANT
 from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.config.schema import NetworkArguments, RunConfig
 from museum_plugin.errors import ConfigError
@@ -37,16 +39,6 @@ NOT_HONOURED: dict[str, dict[str, object]] = json.loads(
 )
 """sd-scripts' flags that are accepted and listed as not honoured yet: name -> {"type", "default"}."""
 
-FRONT_END_KEYS = (
-    "epoch",
-    "noise_offset_type",
-    "stop_text_encoder_training",
-    "train_inpainting",
-    "lr_restart_cycles",
-    "sdxl",
-    "network_train_text_encoder",
-)
-"""Keys that training front ends write into config files and sd-scripts itself does not know."""
 TABLES = ("term_weights", "optimizer_args", "network_args", "lr_scheduler_args")
 """Keys whose table is a value, not a section."""
 LISTS = ("text_encoder_lr", "base_weights", "base_weights_multiplier")
@@ -63,10 +55,16 @@ def asks_for_nothing(name: str, value: object) -> bool:
     return False
 
 
+def is_known(name: str) -> bool:
+    """Whether a key of a config file is a flag, or one that front ends add."""
+    return name in BY_NAME or name in NOT_HONOURED or name in FRONT_END_KEYS
+
+
 def unknown(name: str, where: str) -> ConfigError:
     """The error for a key or flag nobody knows, with the nearest that somebody does."""
-    known = [*BY_NAME, *NOT_HONOURED]
-    return ConfigError(f"{where}: unknown{did_you_mean(name.lower().replace('-', '_'), known)}")
+    spelled = name.strip().lower().replace("-", "_")
+    meant = f'; did you mean "{MEANT[spelled]}"?' if spelled in MEANT else ""
+    return ConfigError(f"{where}: unknown{meant or did_you_mean(spelled, [*BY_NAME, *NOT_HONOURED])}")
 
 
 def describe(config: RunConfig) -> dict[str, object]:

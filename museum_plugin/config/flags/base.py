@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_int, to_path, to_text
+from museum_plugin.config.convert import to_bool, to_int, to_path, to_text, to_token_length
 from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
@@ -13,7 +13,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
     Flag("clip_skip", "base.clip_skip", to_int,
          "text encoder layer, counted from the last: 1 = last, 2 = the one before"),
-    Flag("max_token_length", "base.max_token_length", to_int,
+    Flag("max_token_length", "base.max_token_length", to_token_length,
          "tokens of a caption that are read, in chunks of 75: 75, 150 or 225"),
     Flag("weighted_captions", "base.weighted_captions", to_bool,
          "read (word:1.2), (word) and [word] in captions and prompts as weights"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 
+from museum_plugin.config.convert import to_path, to_paths, to_rates
 from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema import (
     BaseConfig,
@@ -72,6 +73,10 @@ class Flag:
             if field.name == self.attribute and field.default is not MISSING:
                 return field.default
         return None
+
+    def is_unset(self, value: object) -> bool:
+        """Whether front ends write this value for nothing: an empty list of rates, or false for a path."""
+        return (value == [] and self.convert is to_rates) or (value is False and self.convert in (to_path, to_paths))
 
     def read(self, value: object, where: str) -> object:
         """The typed value.
