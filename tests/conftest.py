@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import site
 import tempfile
 from pathlib import Path
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "PYTHONUTF8": "1",
         }
     )
+    if hasattr(signal, "SIGHUP"):  # `nohup` would have the scripts that tests start ignore it too
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     import hypothesis
     import torch
 

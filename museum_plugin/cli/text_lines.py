@@ -74,4 +74,6 @@ def counted(count: int, noun: str) -> str:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    return textwrap.wrap(printable(text), width - _TITLE_WIDTH, break_on_hyphens=False) or [""]
+    text = printable(text)
+    # A path stays whole, so that it can be copied.
+    return textwrap.wrap(text, width - _TITLE_WIDTH, break_on_hyphens=False, break_long_words=False) or [""]
