@@ -13,7 +13,12 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from museum_plugin.base.expectation import asked_prediction_type
 from museum_plugin.base.family import SDXL, Family, detect_family
+from museum_plugin.base.layout import SUPPORTED
+from museum_plugin.base.other_vae import read_vae
+from museum_plugin.base.single_file import BaseParts, read_single_file
+from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 
 _SAMPLED_VALUES = 64
@@ -74,16 +79,45 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
     return digest.hexdigest()
 
 
-def load_base(path: Path) -> BaseModel:
-    """Load a diffusers folder in float32.
+def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
+    """Load a diffusers folder, or a checkpoint file in the original layout, in float32.
 
+    Args:
+        asked: what is expected of the model (v2, v_parameterization), another VAE, where tokenizers are.
     Raises:
-        BaseModelError: the folder is missing or incomplete, its weights are damaged or of an unsupported family.
+        BaseModelError: missing, incomplete, damaged, of an unsupported family, or not what is expected.
     """
+    asked = asked or BaseConfig(path)
+    parts = read_single_file(path, asked.tokenizer_cache_dir) if path.is_file() else _read_folder(path)
+    unet, text_encoder = parts.unet, parts.text_encoder
+    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
+        raise BaseModelError(
+            f"{path}: U-Net and text encoder do not belong together: the U-Net takes text states of width "
+            f"{unet.config.cross_attention_dim}, the text encoder gives {text_encoder.config.hidden_size}"
+        )
+    prediction_type = asked_prediction_type(path, parts, asked)
+    vae = read_vae(asked.vae, parts.vae) if asked.vae else parts.vae
+    for module in (unet, vae, text_encoder):
+        module.requires_grad_(False).eval()
+    return BaseModel(
+        name=path.resolve().name,
+        family=parts.family,
+        prediction_type=prediction_type,
+        fingerprint=weights_fingerprint((unet, text_encoder)),
+        vae_fingerprint=weights_fingerprint((vae,)),
+        unet=unet,
+        vae=vae,
+        text_encoders=(text_encoder,),
+        tokenizers=(parts.tokenizer,),
+        alphas_cumprod=parts.scheduler.alphas_cumprod.float(),
+    )
+
+
+def _read_folder(path: Path) -> BaseParts:
     _check_folder(path)
     family = _family(path)
     if family is SDXL:
-        raise BaseModelError(f"{path}: this is an SDXL model; SD1 and SD2 diffusers folders can be trained so far")
+        raise BaseModelError(f"{path}: this is an SDXL model; {SUPPORTED}")
     try:
         scheduler = DDIMScheduler.from_pretrained(path / "scheduler")
         unet = UNet2DConditionModel.from_pretrained(path / "unet", torch_dtype=torch.float32)
@@ -93,25 +127,7 @@ def load_base(path: Path) -> BaseModel:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BaseModelError(f"{path}: the base model cannot be loaded: {reason}. Is the folder complete?") from error
-    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
-        raise BaseModelError(
-            f"{path}: U-Net and text encoder do not belong together: the U-Net takes text states of width "
-            f"{unet.config.cross_attention_dim}, the text encoder gives {text_encoder.config.hidden_size}"
-        )
-    for module in (unet, vae, text_encoder):
-        module.requires_grad_(False).eval()
-    return BaseModel(
-        name=path.resolve().name,
-        family=family,
-        prediction_type=scheduler.config.prediction_type,
-        fingerprint=weights_fingerprint((unet, text_encoder)),
-        vae_fingerprint=weights_fingerprint((vae,)),
-        unet=unet,
-        vae=vae,
-        text_encoders=(text_encoder,),
-        tokenizers=(tokenizer,),
-        alphas_cumprod=scheduler.alphas_cumprod.float(),
-    )
+    return BaseParts(family, unet, vae, text_encoder, tokenizer, scheduler)
 
 
 def _family(path: Path) -> Family:
@@ -127,9 +143,9 @@ def _family(path: Path) -> Family:
 
 def _check_folder(path: Path) -> None:
     if not path.exists():
-        raise BaseModelError(f"{path}: no base model there; pretrained_model_name_or_path takes a diffusers folder")
-    if path.is_file():
-        raise BaseModelError(f"{path}: single-file checkpoints cannot be loaded yet; convert it to a diffusers folder")
+        raise BaseModelError(
+            f"{path}: no base model there; pretrained_model_name_or_path takes a checkpoint or a diffusers folder"
+        )
     missing = [part for part in _PARTS if not (path / part).is_dir()]
     if missing or not (path / "unet" / "config.json").is_file():
         raise BaseModelError(f"{path}: not a diffusers folder: {', '.join(missing) or 'unet/config.json'} is missing")

@@ -63,7 +63,7 @@ def train(run: RunConfig) -> list[Finished]:
     for dataset in datasets:
         dataset.verify()
     accelerator = make_accelerator(run)
-    base = with_base_weights(with_noise_schedule(load_base(run.base.path), run.loss), run.network)
+    base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
     base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
