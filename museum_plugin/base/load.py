@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from museum_plugin.base.expectation import asked_prediction_type
-from museum_plugin.base.family import SDXL, Family, detect_family
+from museum_plugin.base.family import SD2, SDXL, Family, detect_family
 from museum_plugin.base.layout import SUPPORTED
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
@@ -22,6 +22,8 @@ from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 
 _SAMPLED_VALUES = 64
+_SD2_BASE_SIZE = 64
+"""Latent positions of a side of SD2-base, the one SD2 that predicts epsilon; the others have 96."""
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -96,6 +98,8 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
             f"{unet.config.cross_attention_dim}, the text encoder gives {text_encoder.config.hidden_size}"
         )
     prediction_type = asked_prediction_type(path, parts, asked)
+    if path.is_file() and parts.family is SD2 and prediction_type == "epsilon":
+        unet.register_to_config(sample_size=_SD2_BASE_SIZE)
     vae = read_vae(asked.vae, parts.vae) if asked.vae else parts.vae
     for module in (unet, vae, text_encoder):
         module.requires_grad_(False).eval()
