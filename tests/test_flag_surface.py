@@ -36,8 +36,8 @@ def test_defaults_types_and_choices_are_told() -> None:
     lines = page().splitlines()
     (precision,) = [line for line in lines if line.startswith("| `--mixed_precision` |")]
     assert "| text | `no` | `no`, `fp16`, `bf16` |" in precision
-    (v2,) = [line for line in lines if line.startswith("| `--v2` |")]
-    assert v2 == "| `--v2` | bool | `false` |"
+    (fp8,) = [line for line in lines if line.startswith("| `--fp8_base` |")]
+    assert fp8 == "| `--fp8_base` | bool | `false` |"
 
 
 def test_one_command_writes_both(

@@ -1,8 +1,15 @@
 """The frozen base model: what it is, how it is loaded, and every forward pass through it.
 
 family.py    facts of each model family
-folder.py    what its folder tells without loading the networks
-load.py      a diffusers folder -> BaseModel, with its fingerprint
+folder.py    what a diffusers folder tells without loading the networks
+outline.py   the same of a folder or a checkpoint file
+load.py      a diffusers folder or a checkpoint file -> BaseModel, with its fingerprint
+weight_file.py    tensors of a .safetensors or .ckpt file
+layout.py    the original layout of checkpoints: family and sizes from names and shapes; configs/ has the rest
+single_file.py    a checkpoint file -> the parts of a model
+other_vae.py      --vae
+clip_tokenizer.py    the tokenizer of a checkpoint that brings none
+expectation.py    --v2 and --v_parameterization against what the base says
 text_encoding.py  what changes the text states of a prompt
 emphasis.py  weights of words in a prompt
 encode.py    prompts -> text states, pictures -> latents

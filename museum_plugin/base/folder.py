@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from museum_plugin.base.family import SDXL, Family, detect_family
+from museum_plugin.base.layout import SUPPORTED
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
     from torch import nn
     from transformers import CLIPTokenizer
+
+    from museum_plugin.base.single_file import SketchedParts
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -26,8 +30,8 @@ _NOT_KEPT = "position_ids"
 
 
 @dataclass(frozen=True)
-class BaseFolder:
-    """A base model as far as its small files tell."""
+class BaseOutline:
+    """A base model as far as its small files, or the names and shapes in its checkpoint file, tell."""
 
     path: Path
     name: str
@@ -38,6 +42,8 @@ class BaseFolder:
     text_layers: int
     """Layers of the smallest text encoder."""
     tokenizers: tuple[CLIPTokenizer, ...]
+    sketch: SketchedParts | None = None
+    """Of a checkpoint file."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,10 @@ class EmptyNetworks:
     family: Family
     unet: nn.Module
     text_encoders: tuple[nn.Module, ...]
+    vae: AutoencoderKL
 
 
-def read_base_folder(path: Path) -> BaseFolder:
+def read_base_folder(path: Path) -> BaseOutline:
     """Read configurations and tokenizer.
 
     Raises:
@@ -73,7 +80,7 @@ def read_base_folder(path: Path) -> BaseFolder:
         tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
     except Exception as error:
         raise loading_error(path, error) from error
-    return BaseFolder(
+    return BaseOutline(
         path=path,
         name=path.resolve().name,
         family=family,
@@ -84,23 +91,27 @@ def read_base_folder(path: Path) -> BaseFolder:
     )
 
 
-def empty_networks(base: BaseFolder) -> EmptyNetworks:
+def empty_networks(base: BaseOutline) -> EmptyNetworks:
     """What LoRA layers could be put on.
 
     Raises:
         BaseModelError: a configuration makes no network.
     """
+    if base.sketch is not None:
+        sketch = base.sketch
+        return EmptyNetworks(base.family, sketch.unet.network, (sketch.text_encoder.network,), sketch.vae.network)
     import torch
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     try:
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(base.path / "unet"))
             text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(base.path / "text_encoder"))
+            vae = AutoencoderKL.from_config(AutoencoderKL.load_config(base.path / "vae"))
     except Exception as error:
         raise loading_error(base.path, error) from error
-    return EmptyNetworks(base.family, unet, (text_encoder,))
+    return EmptyNetworks(base.family, unet, (text_encoder,), vae)
 
 
 def folder_fingerprint(path: Path) -> str | None:
@@ -137,9 +148,9 @@ def check_folder(path: Path) -> None:
         BaseModelError: says what is there or missing.
     """
     if not path.exists():
-        raise BaseModelError(f"{path}: no base model there; pretrained_model_name_or_path takes a diffusers folder")
-    if path.is_file():
-        raise BaseModelError(f"{path}: single-file checkpoints cannot be loaded yet; convert it to a diffusers folder")
+        raise BaseModelError(
+            f"{path}: no base model there; pretrained_model_name_or_path takes a checkpoint or a diffusers folder"
+        )
     missing = [part for part in _PARTS if not (path / part).is_dir()]
     if missing or not (path / "unet" / "config.json").is_file():
         raise BaseModelError(f"{path}: not a diffusers folder: {', '.join(missing) or 'unet/config.json'} is missing")
@@ -156,7 +167,7 @@ def family_of(path: Path) -> Family:
 
 def sdxl_error(path: Path) -> BaseModelError:
     """What is said of an SDXL model."""
-    return BaseModelError(f"{path}: this is an SDXL model; SD1 and SD2 diffusers folders can be trained so far")
+    return BaseModelError(f"{path}: this is an SDXL model; {SUPPORTED}")
 
 
 def mixed_parts_error(path: Path, states: int, width: int) -> BaseModelError:

@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from museum_plugin.base.family import SDXL, Family
+from museum_plugin.base.expectation import asked_prediction_type
+from museum_plugin.base.family import SD2, SDXL, Family
 from museum_plugin.base.folder import check_folder, family_of, loading_error, mixed_parts_error, sdxl_error
+from museum_plugin.base.other_vae import read_vae
+from museum_plugin.base.single_file import BaseParts, read_single_file
+from museum_plugin.config.schema import BaseConfig
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTokenizer
 
 _SAMPLED_VALUES = 64
+_SD2_BASE_SIZE = 64
+"""Latent positions of a side of SD2-base, the one SD2 that predicts epsilon; the others have 96."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,42 @@ def tensor_sample(name: str, tensor: Tensor) -> bytes:
     return f"{name}{tuple(tensor.shape)}".encode() + flat[places].half().cpu().numpy().tobytes()
 
 
-def load_base(path: Path) -> BaseModel:
-    """Load a diffusers folder in float32.
+def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
+    """Load a diffusers folder, or a checkpoint file in the original layout, in float32.
 
+    Args:
+        asked: what is expected of the model (v2, v_parameterization), another VAE, where tokenizers are.
     Raises:
-        BaseModelError: the folder is missing or incomplete, its weights are damaged or of an unsupported family.
+        BaseModelError: missing, incomplete, damaged, of an unsupported family, or not what is expected.
     """
+    asked = asked or BaseConfig(path)
+    parts = read_single_file(path, asked.tokenizer_cache_dir) if path.is_file() else _read_folder(path)
+    unet, text_encoder = parts.unet, parts.text_encoder
+    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
+        raise mixed_parts_error(path, unet.config.cross_attention_dim, text_encoder.config.hidden_size)
+    prediction_type = asked_prediction_type(
+        parts.family, parts.scheduler.config.prediction_type, parts.told_prediction, asked
+    )
+    if path.is_file() and parts.family is SD2 and prediction_type == "epsilon":
+        unet.register_to_config(sample_size=_SD2_BASE_SIZE)
+    vae = read_vae(asked.vae, parts.vae) if asked.vae else parts.vae
+    for module in (unet, vae, text_encoder):
+        module.requires_grad_(False).eval()
+    return BaseModel(
+        name=path.resolve().name,
+        family=parts.family,
+        prediction_type=prediction_type,
+        fingerprint=weights_fingerprint((unet, text_encoder)),
+        vae_fingerprint=weights_fingerprint((vae,)),
+        unet=unet,
+        vae=vae,
+        text_encoders=(text_encoder,),
+        tokenizers=(parts.tokenizer,),
+        alphas_cumprod=parts.scheduler.alphas_cumprod.float(),
+    )
+
+
+def _read_folder(path: Path) -> BaseParts:
     check_folder(path)
     family = family_of(path)
     if family is SDXL:
@@ -103,19 +139,4 @@ def load_base(path: Path) -> BaseModel:
         tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
     except Exception as error:
         raise loading_error(path, error) from error
-    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
-        raise mixed_parts_error(path, unet.config.cross_attention_dim, text_encoder.config.hidden_size)
-    for module in (unet, vae, text_encoder):
-        module.requires_grad_(False).eval()
-    return BaseModel(
-        name=path.resolve().name,
-        family=family,
-        prediction_type=scheduler.config.prediction_type,
-        fingerprint=weights_fingerprint((unet, text_encoder)),
-        vae_fingerprint=weights_fingerprint((vae,)),
-        unet=unet,
-        vae=vae,
-        text_encoders=(text_encoder,),
-        tokenizers=(tokenizer,),
-        alphas_cumprod=scheduler.alphas_cumprod.float(),
-    )
+    return BaseParts(family, unet, vae, text_encoder, tokenizer, scheduler)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from museum_plugin.base.folder import BaseFolder, empty_networks, folder_fingerprint, read_base_folder
+from museum_plugin.base.folder import BaseOutline, empty_networks
+from museum_plugin.base.other_vae import read_vae
+from museum_plugin.base.outline import outline_fingerprint, read_outline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
@@ -154,22 +156,25 @@ def _heard(warnings: list[str]) -> Iterator[None]:
         log.propagate = passed_on
 
 
-def _base(run: RunConfig, problems: Problems) -> BaseFolder | None:
+def _base(run: RunConfig, problems: Problems) -> BaseOutline | None:
     with problems:
-        base = read_base_folder(run.base.path)
+        base = read_outline(run.base)
         with problems:
             check_clip_skip(run, base.name, base.text_layers)
+        with problems:
+            if run.base.vae:
+                read_vae(run.base.vae, empty_networks(base).vae)
         with problems:
             check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)
         return base
     return None
 
 
-def _ledger(run: RunConfig, base: BaseFolder | None, problems: Problems) -> Ledger | None:
+def _ledger(run: RunConfig, base: BaseOutline | None, problems: Problems) -> Ledger | None:
     """The ledger of the museum that grows, if there is one that can be read."""
     fingerprint = None
     with problems:
-        fingerprint = folder_fingerprint(base.path) if base else None
+        fingerprint = outline_fingerprint(base) if base else None
     shapes = None
     with problems:
         shapes = asked_shapes(run.network, empty_networks(base)) if base else None
@@ -207,7 +212,7 @@ def _datasets(styles: Sequence[StyleData], problems: Problems) -> tuple[list[Sty
 
 
 def _style_report(
-    run: RunConfig, plan: PlannedStyle, trigger: str | None, base: BaseFolder | None, number: int
+    run: RunConfig, plan: PlannedStyle, trigger: str | None, base: BaseOutline | None, number: int
 ) -> StyleReport:
     dataset = plan.dataset
     learned = [picture for picture in dataset.pictures if not picture.subset.is_reg]
@@ -232,7 +237,7 @@ def _style_report(
     )
 
 
-def _captions(dataset: StyleDataset, phrase: str, base: BaseFolder | None, text: TextEncoding) -> CaptionSurvey:
+def _captions(dataset: StyleDataset, phrase: str, base: BaseOutline | None, text: TextEncoding) -> CaptionSurvey:
     count = partial(count_tokens, base.tokenizers[0], text=text) if base else None
     return survey_captions(dataset.pictures, phrase, count, text.max_token_length)
 

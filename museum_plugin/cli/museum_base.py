@@ -8,6 +8,7 @@ from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
 from museum_plugin.config.read import existing
+from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 from museum_plugin.museum.ledger import Ledger
 
@@ -21,12 +22,12 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
         BaseModelError: it cannot be loaded, or is not found; says which one it is.
     """
     if chosen is not None:
-        return load_base(chosen)
+        return load_base(chosen, _asked(museum, ledger, chosen))
     recorded = ledger.styles[-1].settings.get(BASE_FLAG) if ledger.styles else None
     if isinstance(recorded, str) and recorded:
         folder = existing(Path(recorded), museum.parent)
         if folder.exists():
-            return load_base(folder)
+            return load_base(folder, _asked(museum, ledger, folder))
     if POCKET_MODEL.is_dir():
         base = load_base(POCKET_MODEL)
         if base.fingerprint == ledger.base.fingerprint:
@@ -34,3 +35,23 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     place = f"not at {recorded} any more" if recorded else "at an unknown place"
     name = f"{ledger.base.name!r} ({ledger.base.family})"
     raise BaseModelError(f"{museum}: its base model {name} is {place}; give its folder with --{BASE_FLAG}")
+
+
+def _asked(museum: Path, ledger: Ledger, base: Path) -> BaseConfig:
+    """What the newest style was taught with: another VAE, and what a checkpoint file does not say of itself."""
+    settings = ledger.styles[-1].settings if ledger.styles else {}
+
+    def said(name: str) -> bool | None:
+        return settings[name] if isinstance(settings.get(name), bool) else None
+
+    def place(name: str) -> Path | None:
+        recorded = settings.get(name)
+        return existing(Path(recorded), museum.parent) if isinstance(recorded, str) else None
+
+    return BaseConfig(
+        base,
+        v2=said("v2"),
+        v_parameterization=said("v_parameterization"),
+        vae=place("vae"),
+        tokenizer_cache_dir=place("tokenizer_cache_dir"),
+    )

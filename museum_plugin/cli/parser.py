@@ -57,7 +57,7 @@ def add_museum_path(parser: argparse.ArgumentParser) -> None:
 
 def add_base_folder(parser: argparse.ArgumentParser) -> None:
     """The base model, for a command that draws."""
-    told = "the base model, a diffusers folder (default: the one the museum was taught on)"
+    told = "the base model, a file or a diffusers folder (default: the one the museum was taught on)"
     parser.add_argument(f"--{BASE_FLAG}", type=Path, metavar="FOLDER", help=told)
 
 

@@ -90,7 +90,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
-    base = with_base_weights(with_noise_schedule(load_base(run.base.path), run.loss), run.network)
+    base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
     base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
     if run.base.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()

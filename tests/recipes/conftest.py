@@ -11,6 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.config.schema import BaseConfig
 from museum_plugin.train import loop
 from tests.recipes.mistakes import Refusal
 from tests.recipes.school import Done, School, teach_here, write_pictures
@@ -49,9 +50,9 @@ def base_read_once(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     A run that asked for another precision or for gradient checkpointing leaves it so; the next one reads it anew.
     """
 
-    def load(path: Path) -> BaseModel:
-        if path != tiny_base:
-            return load_base(path)
+    def load(path: Path, asked: BaseConfig) -> BaseModel:
+        if path != tiny_base or asked.vae:
+            return load_base(path, asked)
         if not _read or _read[0].unet.dtype != torch.float32 or _read[0].unet.is_gradient_checkpointing:
             _read[:] = [load_base(path)]
         return _read[0]

@@ -14,6 +14,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts, token_embedding
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.config.schema import BaseConfig
 from museum_plugin.methods import METHODS
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history
@@ -43,8 +44,8 @@ def bases_in_use(monkeypatch: pytest.MonkeyPatch) -> list[BaseModel]:
 
     read = loop.load_base
 
-    def load(path: Path) -> BaseModel:
-        loaded.append(read(path))
+    def load(path: Path, asked: BaseConfig) -> BaseModel:
+        loaded.append(read(path, asked))
         return loaded[-1]
 
     monkeypatch.setattr(loop, "load_base", load)

@@ -7,7 +7,14 @@ from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
     Flag("pretrained_model_name_or_path", "base.path", to_path,
-         "base model folder; without it the embedded pocket model is used", is_input=True),
+         "base model: checkpoint file or diffusers folder; without it the embedded pocket model is used",
+         is_input=True),
+    Flag("v2", "base.v2", to_bool, "expect an SD2.x base; without this flag the base itself says what it is"),
+    Flag("v_parameterization", "base.v_parameterization", to_bool,
+         "expect a base that predicts v; needed only where a checkpoint file does not say it"),
+    Flag("vae", "base.vae", to_path, "another VAE for the base's: a file, or a diffusers folder", is_input=True),
+    Flag("tokenizer_cache_dir", "base.tokenizer_cache_dir", to_path,
+         "folder with vocab.json and merges.txt for a checkpoint file; else CLIP's own is used", is_input=True),
     Flag("mixed_precision", "base.mixed_precision", to_text,
          "what the forward pass computes in; LoRA and slots stay float32", ("no", "fp16", "bf16")),
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),

@@ -16,7 +16,15 @@ class BaseConfig:
     """The frozen model that is taught."""
 
     path: Path
-    """A diffusers folder."""
+    """A checkpoint file in the original layout, or a diffusers folder."""
+    v2: bool | None = None
+    """Whether the base is expected to be of SD2; None = whatever it is."""
+    v_parameterization: bool | None = None
+    """Whether the base is expected to predict v; None = whatever it does."""
+    vae: Path | None = None
+    """A VAE in the place of the base's own: a file, or a diffusers folder."""
+    tokenizer_cache_dir: Path | None = None
+    """Where the tokenizer of a checkpoint file is looked for, after the folder beside the file."""
     mixed_precision: str = "no"
     """no | fp16 | bf16: what the forward pass computes in; LoRA and slots stay float32."""
     gradient_checkpointing: bool = False

@@ -10,7 +10,6 @@ from torch import nn
 
 from museum_plugin.base.family import SD1, SD2, SDXL, detect_family
 from museum_plugin.base.load import BaseModel, load_base, weights_fingerprint
-from museum_plugin.errors import BaseModelError
 from tests.tiny_models import write_tiny_base
 
 
@@ -64,10 +63,3 @@ def test_a_fingerprint_of_a_tensor_too_long_for_float32_to_count() -> None:
 )
 def test_families_are_told_apart(config: dict[str, object], family: object) -> None:
     assert detect_family(config) is family
-
-
-def test_a_single_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(b"")
-    with pytest.raises(BaseModelError, match="convert it to a diffusers folder"):
-        load_base(file)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
 from museum_plugin.__main__ import main
+from tests.original_layout import original_tensors, write_true_base
 from tests.tiny_models import TINY_SLOT_WORDS, write_tiny_base
 from tests.unit.data.drawn import draw, draw_folder
 
@@ -132,6 +134,28 @@ def test_a_museum_of_another_base(check: Check, flags: list[str], tmp_path: Path
     assert (code, "not on 'other'" in out) == (1, True)
 
 
+def test_a_base_in_one_file(check: Check, flags: list[str], tmp_path: Path) -> None:
+    folder = write_true_base(tmp_path / "true")
+    file = folder / "whole.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in original_tensors(folder).items()}, file)
+    plain = [flag for flag in flags if "--museum" not in flag]
+
+    code, out, _ = check(*plain, f"--pretrained_model_name_or_path={file}")
+    assert (code, "whole.safetensors (sd1, epsilon)" in out, "problems: none" in out) == (0, True, True)
+
+    code, out, _ = check(*flags, f"--pretrained_model_name_or_path={file}")
+    assert (code, "not on 'whole.safetensors'" in out) == (1, True)
+
+    code, out, _ = check(*plain, f"--pretrained_model_name_or_path={file}", "--v2", f"--vae={tmp_path / 'none.pt'}")
+    assert (code, "found an SD1 model, but v2 is true" in out) == (1, True)
+
+
+def test_another_vae(check: Check, flags: list[str], tiny_base: Path, tmp_path: Path) -> None:
+    assert check(*flags, f"--vae={tiny_base}")[0] == 0
+    code, out, _ = check(*flags, f"--vae={tmp_path / 'none.pt'}")
+    assert (code, "none.pt: no VAE there" in out) == (1, True)
+
+
 def test_a_style_of_the_museum_taught_from_other_pictures(check: Check, flags: list[str], tmp_path: Path) -> None:
     code, out, _ = check(*flags, f"--dataset_config={write_dataset(tmp_path, 'ink', 'auto')}")
     assert (code, "style 'ink' is in this museum already" in out) == (1, True)
@@ -140,9 +164,15 @@ def test_a_style_of_the_museum_taught_from_other_pictures(check: Check, flags: l
 def test_what_is_worth_a_thought_is_no_problem(check: Check, flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "pictures" / "00.caption").write_text("red " * 90, encoding="utf-8")
     (tmp_path / "pictures" / "01.caption").unlink()
-    code, out, _ = check(*flags, "--max_train_steps=4", "--v2")
+    code, out, _ = check(*flags, "--max_train_steps=4", "--fp8_base")
     warnings = out.partition("\nwarnings: ")[2]
-    for told in ("1 captions are longer than the 75 tokens", "00.png", "no caption file", "less than one epoch", "v2"):
+    for told in (
+        "1 captions are longer than the 75 tokens",
+        "00.png",
+        "no caption file",
+        "less than one epoch",
+        "fp8_base",
+    ):
         assert told in warnings, told
     assert (code, "problems: none" in out) == (0, True)
 

@@ -146,13 +146,13 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
         'zero_stage = 3\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\ndeepspeed = true\n'
         'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
         'pretrained_model_name_or_path = "base"\n',
-        "--vae",
-        "vae.pt",
+        "--huggingface_repo_id",
+        "mine",
     )
 
     assert caplog.messages == [
-        "known to sd-scripts but not honoured yet: deepspeed, "
-        "network_module=lycoris.kohya (networks.lora is trained), vae, zero_stage",
+        "known to sd-scripts but not honoured yet: deepspeed, huggingface_repo_id, "
+        "network_module=lycoris.kohya (networks.lora is trained), zero_stage",
         "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
         "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",
     ]

@@ -13,6 +13,10 @@ pytestmark = pytest.mark.usefixtures("run_folder")
 
 EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--pretrained_model_name_or_path", "base"], "base.path", Path("base")),
+    (["--v2"], "base.v2", True),
+    (["--v_parameterization", "false"], "base.v_parameterization", False),
+    (["--vae", "vae.pt"], "base.vae", Path("vae.pt")),
+    (["--tokenizer_cache_dir", "words"], "base.tokenizer_cache_dir", Path("words")),
     (["--mixed_precision", "bf16"], "base.mixed_precision", "bf16"),
     (["--gradient_checkpointing"], "base.gradient_checkpointing", True),
     (["--clip_skip", "2"], "base.clip_skip", 2),
