@@ -10,8 +10,8 @@ from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.slots import Slot
 from museum_plugin.museum.triggers import slot_words
-from museum_plugin.train.log import StopRequest
 from museum_plugin.train.loop import teach_style
+from museum_plugin.train.stop import StopRequest
 
 
 def teach_jointly(run: RunConfig, styles: list[str]) -> Museum:

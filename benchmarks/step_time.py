@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.lessons import first_lesson, run_config
-from museum_plugin.train.log import StopRequest
 from museum_plugin.train.loop import teach_style
+from museum_plugin.train.stop import StopRequest
 
 
 def seconds_a_step(method: str, flags: Sequence[str]) -> float:

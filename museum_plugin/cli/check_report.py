@@ -15,7 +15,7 @@ from museum_plugin.base.outline import outline_fingerprint, read_outline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
-from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.data.images import unreadable
 from museum_plugin.data.inspection import (
@@ -111,7 +111,7 @@ def examine(argv: Sequence[str]) -> Report:
         check_run(run, problems)
         base = _base(run, problems)
         ledger = _ledger(run, base, problems)
-        datasets, whole = _datasets(run.styles, problems)
+        datasets, whole = _datasets(run, problems)
         known = {record.name: record for record in ledger.styles} if ledger else {}
         pairs = list(zip(run.styles, datasets, strict=True))
         comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
@@ -174,7 +174,8 @@ def _ledger(run: RunConfig, base: BaseOutline | None, problems: Problems) -> Led
     """The ledger of the museum that grows, if there is one that can be read."""
     fingerprint = None
     with problems:
-        fingerprint = outline_fingerprint(base) if base else None
+        # base_weights make another base of it, whose fingerprint needs the weights
+        fingerprint = outline_fingerprint(base) if base and not run.network.base_weights else None
     shapes = None
     with problems:
         shapes = asked_shapes(run.network, empty_networks(base)) if base else None
@@ -195,12 +196,12 @@ def _ledger(run: RunConfig, base: BaseOutline | None, problems: Problems) -> Led
     return None
 
 
-def _datasets(styles: Sequence[StyleData], problems: Problems) -> tuple[list[StyleDataset], list[bool]]:
+def _datasets(run: RunConfig, problems: Problems) -> tuple[list[StyleDataset], list[bool]]:
     """The usable pictures of each style, all decoded once with their masks, and whether nothing is wrong with them."""
     datasets, whole = [], []
-    for style in styles:
+    for style in run.styles:
         before = len(problems.found)
-        dataset = StyleDataset(style, problems=problems)
+        dataset = StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight, problems=problems)
         for error in unreadable(dataset.files()):
             problems.note(error)
         for picture in [*dataset.pictures, *dataset.held_out()]:

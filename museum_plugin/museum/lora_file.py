@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,6 +126,17 @@ def start_from(network: LoRANetwork, factors: Mapping[str, Factors], path: Path)
         _check_width("network_weights", path, key, given, (layer.up.shape[0], layer.down.shape[1]))
         layer.down.copy_(given.down)
         layer.up.copy_(given.up * (given.scale / layer.scale))
+
+
+def merge_all_into_base(base: BaseModel, paths: Sequence[Path], multipliers: Sequence[float]) -> BaseModel:
+    """Add LoRA files one after another; a file without a multiplier counts once.
+
+    Raises:
+        ConfigError: a file cannot be read or does not fit.
+    """
+    for path, multiplier in zip(paths, [*multipliers, *[1.0] * (len(paths) - len(multipliers))], strict=True):
+        base = merge_into_base(base, path, multiplier)
+    return base
 
 
 @torch.no_grad()

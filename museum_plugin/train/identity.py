@@ -19,6 +19,7 @@ _NO_PART_OF_THE_RESULT = {
     "cache_latents",
     "cache_latents_to_disk",
     "max_data_loader_n_workers",
+    "skip_nonfinite",
     "validate_every_n_steps",
     "validate_every_n_epochs",
     "max_validation_steps",

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from museum_plugin.train.stop import StopRequest as StopRequest
-
 resource: Any
 try:
     resource = importlib.import_module("resource")

@@ -69,14 +69,14 @@ def state_to_go_on_from(
     left = read_state(unfinished) if unfinished.exists() else {}
     if left and left["style"] in finished:
         left = {}
+    if left and left["style"] != origin.style:
+        raise unfinished_style(unfinished, left["style"])
     if output.resume is not None:
         told = read_state(output.resume)
         if told["style"] == origin.style:
             require_same(told, origin)
-            newer = left and (left["identity"], left["style"]) == (told["identity"], told["style"])
-            return left if newer and left["step"] > told["step"] else told
-    if left and left["style"] != origin.style:
-        raise unfinished_style(unfinished, left["style"])
+            newer = left and left["identity"] == told["identity"] and left["step"] > told["step"]
+            return left if newer else told
     if left:
         require_same(left, origin)
     return left

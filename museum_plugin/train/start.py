@@ -23,7 +23,7 @@ from museum_plugin.methods import build_terms
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import Networks, target_modules
-from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, read_lora, start_from
+from museum_plugin.museum.lora_file import commonest, file_shapes, merge_all_into_base, read_lora, start_from
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
@@ -33,6 +33,7 @@ from museum_plugin.train.resume import museum_of_state
 from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
+_MANY_STEPS = 10**9
 
 
 def check_run(run: RunConfig, problems: Problems | None = None) -> None:
@@ -51,7 +52,9 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
     with problems:
         check_optimizer(run.optimizer, run.network)
         check_schedule(run.optimizer)
-        try_schedule(run.optimizer, learning_rates(run), run.training.steps)
+        # epochs are steps only once the pictures are counted; a schedule that does not fit those is refused then
+        steps = run.training.steps if run.training.epochs is None else _MANY_STEPS
+        try_schedule(run.optimizer, learning_rates(run), steps)
     for path in run.network.base_weights:
         with problems:
             read_lora(path, "base_weights")
@@ -191,11 +194,7 @@ def with_base_weights(base: BaseModel, network: NetworkConfig) -> BaseModel:
     Raises:
         ConfigError: a file does not fit.
     """
-    given = network.base_weights_multiplier
-    multipliers = (*given, *(1.0,) * (len(network.base_weights) - len(given)))
-    for path, multiplier in zip(network.base_weights, multipliers, strict=True):
-        base = merge_into_base(base, path, multiplier)
-    return base
+    return merge_all_into_base(base, network.base_weights, network.base_weights_multiplier)
 
 
 def _begun(run: RunConfig, base: BaseModel) -> Museum:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from museum_plugin.__main__ import main
 from museum_plugin.museum.file import read_museum
 from tests.recipes.conftest import Teach
 from tests.recipes.school import School, difference, same
@@ -96,6 +97,15 @@ def test_merged_loras_change_the_base_and_stay_out_of_the_file(
     assert ledger.base.name == "own base + other * 0.5"
     assert not any("conv" in target for target in ledger.network.targets)
     with_weights = apart.numbers()
+    order = [
+        "sample",
+        str(apart.museum),
+        "--style=ink",
+        "--prompt=a cat",
+        "--steps=1",
+        f"--out={apart.folder / 'drawn'}",
+    ]
+    assert main(order) == 0
     assert teach(apart.command(*merged, styles=("ink", "neon"))).code == 0
     plain = teach(apart.command("--method=finetune", styles=("ink", "neon")))
     assert plain.code == 5
