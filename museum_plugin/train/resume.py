@@ -75,8 +75,9 @@ def state_to_go_on_from(
         told = read_state(output.resume)
         if told["style"] == origin.style:
             require_same(told, origin)
-            newer = left and left["identity"] == told["identity"] and left["step"] > told["step"]
-            return left if newer else told
+            if left:
+                require_same(left, origin, f"go on from {output.resume}")
+            return left if left and left["step"] > told["step"] else told
     if left:
         require_same(left, origin)
     return left
