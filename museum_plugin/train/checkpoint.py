@@ -93,12 +93,17 @@ def check_unfinished(path: Path, styles: Sequence[str], finished: tuple[str, ...
     if not path.exists():
         return None
     state = read_state(path)
-    style, step = state["style"], state["step"]
+    style = state["style"]
     if style in finished or not styles:
         return None
     if style != styles[0]:
         raise unfinished_style(path, style)
-    return f"{style or 'LoRA'} after step {step}, from {path}"
+    return going_on(state)
+
+
+def going_on(state: dict[str, Any]) -> str:
+    """Which style goes on from a state, after how many steps."""
+    return f"{state['style'] or 'LoRA'} after step {state['step']}, from {state['path']}"
 
 
 def read_state(path: Path) -> dict[str, Any]:

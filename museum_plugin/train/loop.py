@@ -102,7 +102,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     museum = open_or_begin(run, base)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
-    check_resume(run.output, museum, [style.name or "" for style, _ in lessons])
+    check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
     held.enter_context(museum.attached())
     return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from museum_plugin.base.load import BaseModel
-from museum_plugin.config.schema import OutputConfig
+from museum_plugin.config.flags import describe
+from museum_plugin.config.schema import OutputConfig, RunConfig, StyleData
+from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import ConfigError
+from museum_plugin.museum.file import read_museum
+from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
-from museum_plugin.train.checkpoint import Origin, read_state, require_same, unfinished_style
+from museum_plugin.train.checkpoint import DIGESTS, Origin, read_state, require_same, unfinished_style
+from museum_plugin.train.identity import pictures_in_words, settings_identity
 
 
 def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
@@ -22,21 +29,39 @@ def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
         ConfigError: there is no such state.
         MuseumFileError: it belongs to another base.
     """
-    if output.resume is None or output.museum is None:
-        return None
-    content = read_state(output.resume).get("museum_file")
-    if content is None:
-        return None
+    with _file_of_state(output) as path:
+        return open_museum(path, base) if path is not None else None
+
+
+def ledger_of_state(output: OutputConfig) -> Ledger | None:
+    """The ledger of that museum.
+
+    Raises:
+        ConfigError: there is no such state.
+    """
+    with _file_of_state(output) as path:
+        return read_museum(path).ledger if path is not None else None
+
+
+@contextmanager
+def _file_of_state(output: OutputConfig) -> Iterator[Path | None]:
+    content = None
+    if output.resume is not None and output.museum is not None:
+        content = read_state(output.resume).get("museum_file")
+    if content is None or output.museum is None:
+        yield None
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / output.museum.name
         path.write_bytes(content.numpy().tobytes())
-        return open_museum(path, base)
+        yield path
 
 
-def check_resume(output: OutputConfig, museum: Museum, to_teach: Iterable[str]) -> None:
+def check_resume(output: OutputConfig, finished: Iterable[str], to_teach: Iterable[str]) -> None:
     """Refuse a state whose style this run does not teach.
 
     Args:
+        finished: the styles of the museum.
         to_teach: names of styles; "" for a plain LoRA.
     Raises:
         ConfigError: there is no such state, or its style is another.
@@ -46,13 +71,26 @@ def check_resume(output: OutputConfig, museum: Museum, to_teach: Iterable[str]) 
     style, names = read_state(output.resume)["style"], list(to_teach)
     if style in names:
         return
-    if style in museum.styles():
+    if style in finished:
         raise ConfigError(
             f"{output.resume}: style {style!r} of this state is finished in {output.museum} already; roll the museum "
             "back, or give --museum a new path: the state knows the museum it was begun with"
         )
     allowed = ", ".join(name or "a plain LoRA" for name in names) or "none, every style is taught"
     raise ConfigError(f"{output.resume}: found a state of {style or 'a plain LoRA'}, allowed in this run: {allowed}")
+
+
+def check_settings(state: dict[str, Any], run: RunConfig, style: StyleData, dataset: StyleDataset) -> None:
+    """Refuse a state of other flags or pictures; museum and base, whose digests need their weights, count as equal.
+
+    Raises:
+        ConfigError: names the first difference.
+    """
+    own = settings_identity(describe(replace(run, styles=(style,))))
+    pictures, *others = DIGESTS
+    own |= {pictures: dataset.fingerprint, **{name: state["identity"].get(name) for name in others}}
+    words = {pictures: pictures_in_words(dataset)}
+    require_same(state, Origin(state["style"], own, words))
 
 
 def state_to_go_on_from(
