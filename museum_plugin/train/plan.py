@@ -69,7 +69,6 @@ def plan_styles(
         is_taught, words = False, tuple[str, ...]()
         with problems:
             is_taught = _is_taught(known, style, dataset)
-        with problems:
             if style.name is not None and base is not None and not is_taught:
                 words = choose_words(base, style.trigger or "auto", vectors, taken)
         taken += words
