@@ -9,14 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from museum_plugin.base.encode import decode_latents
-from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
-from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.paths import grid_file, matrix_file, museum_file
@@ -24,7 +23,6 @@ from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
-_EXHIBITED = 6
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         record = replace(
             style_record(room, lesson, lesson.calendar.steps), signature=signature(lesson.latents).to_dict()
         )
-        museum.ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
+        plan = sampling_plan(room.run, lesson.dataset, room)
+        museum.ledger = with_exhibition(museum.ledger.with_style(record), room.run, lesson.captions, plan)
     if not room.accelerator.is_main_process:
         return Finished(museum_file(room.run.output))
     return _judge_and_save(room) if lesson.name else Finished(_save(room))
@@ -110,22 +109,3 @@ def _title(phrase: str, column: str) -> str:
 
 def _pictures(room: Classroom, latents: Tensor) -> Tensor:
     return decode_latents(room.museum.base, latents)
-
-
-def _with_exhibition(ledger: Ledger, room: Classroom, lesson: Lesson) -> Ledger:
-    """What is drawn for judging is settled by the first style, so that later verdicts can be compared with it."""
-    if "exhibition" in ledger.extra:
-        return ledger
-    stride = max(1, len(lesson.captions) // _EXHIBITED)
-    prompts = room.run.preview.prompts or lesson.captions[::stride]
-    prompts = (prompts or ("",))[:_EXHIBITED]
-    plan = sampling_plan(room.run, lesson.dataset, room)
-    described = {"prompts": list(prompts), "seed": room.run.training.seed, **plan.to_dict()}
-    return replace(ledger, extra={**ledger.extra, "exhibition": described})
-
-
-def exhibition_of(ledger: Ledger) -> Exhibition:
-    """What this museum draws for every verdict."""
-    described = dict(ledger.extra["exhibition"])
-    prompts, seed = tuple(described.pop("prompts")), described.pop("seed")
-    return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan.from_dict(described))

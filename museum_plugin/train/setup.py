@@ -32,6 +32,7 @@ from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.calendar import Calendar, calendar_for
 from museum_plugin.train.checkpoint import Origin, Training
+from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
 from museum_plugin.train.identity import digests_in_words, identity_of
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.nonfinite import Skips
@@ -115,7 +116,10 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
     states = StateCache(museum, text)
     needs = frozenset().union(*(term.needs for term, _ in terms.values()))
-    bank = _fill_bank(room, name, captions, sampling_plan(run, dataset, room)) if REPLAY in needs else None
+    plan = sampling_plan(run, dataset, room)
+    bank = _fill_bank(room, name, captions, plan) if REPLAY in needs else None
+    if any(is_unmeasured(record) for record in museum.ledger.styles):
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
     moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
     watched = room.denoiser.feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
     if bank and watched:
@@ -188,8 +192,8 @@ def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
     if style.name is None:
         return ()
     museum = room.museum
-    taken = [word for record in museum.ledger.styles for word in record.words]
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum.ledger.museum_id)
+    taken, museum_id = [w for record in museum.ledger.styles for w in record.reserved_words], museum.ledger.museum_id
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum_id)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
