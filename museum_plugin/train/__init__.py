@@ -27,5 +27,6 @@ preview.py      pictures drawn while a style is being learned
 processes.py    what several processes must agree on
 stop.py         signals
 log.py          the progress bar
+logs.py         tensorboard and wandb
 report.py       the last lines of a run
 """

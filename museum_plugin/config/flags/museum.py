@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_float, to_int, to_name, to_path, to_weights
+from museum_plugin.config.convert import to_float, to_int, to_name, to_path
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.pairs import to_weights
 
 FLAGS: tuple[Flag, ...] = (
     Flag("museum", "output.museum", to_path,
