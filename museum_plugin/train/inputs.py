@@ -12,23 +12,11 @@ from museum_plugin.train.setup import Classroom, Lesson
 from museum_plugin.train.step import ReplayInputs, Rng, StyleBatch
 
 
-def batch_index(room: Classroom, step: int, micro: int) -> int:
-    """Which batch of the style a process takes in a micro-step."""
-    accumulated, processes = room.run.training.gradient_accumulation_steps, room.accelerator.num_processes
-    return (step * accumulated + micro) * processes + room.accelerator.process_index
-
-
 def reader_for(room: Classroom, lesson: Lesson) -> BatchReader:
     """What opens the batches of a style ahead; where latents are cached there is nothing to open."""
     training = room.run.training
-    return BatchReader(
-        lesson.dataset,
-        training.seed,
-        threads=0 if _is_cached(room) else training.reader_threads,
-        stride=room.accelerator.num_processes,
-        accumulated=training.gradient_accumulation_steps,
-        steps=lesson.calendar.steps,
-    )
+    threads = 0 if _is_cached(room) else training.reader_threads
+    return BatchReader(lesson.dataset, training.seed, lesson.order, threads=threads, steps=lesson.calendar.steps)
 
 
 def style_batch(room: Classroom, lesson: Lesson, batch: Batch, *, keep: bool = False) -> StyleBatch:
