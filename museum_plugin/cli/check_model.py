@@ -17,7 +17,7 @@ from museum_plugin.museum.store import check_base
 from museum_plugin.train.checkpoint import check_unfinished, going_on, read_state
 from museum_plugin.train.paths import checkpoint_file
 from museum_plugin.train.plan import PlannedStyle
-from museum_plugin.train.resume import check_resume, check_settings, ledger_of_state
+from museum_plugin.train.resume import check_resume, check_settings, id_to_begin_with, ledger_of_state
 from museum_plugin.train.start import (
     asked_shapes,
     check_clip_skip,
@@ -69,6 +69,15 @@ def known_ledger(run: RunConfig, base: BaseOutline | None, problems: Problems) -
             log.warning("%s: whether %s is its base model shows only when training starts", path, base.path)
         return ledger
     return None
+
+
+def museum_id_of(run: RunConfig, base: BaseOutline | None, ledger: Ledger | None, problems: Problems) -> str:
+    """The id of the museum that grows or begins; "" where it cannot be told."""
+    if ledger is not None:
+        return ledger.museum_id
+    with problems:
+        return id_to_begin_with(run, base) if base is not None else ""
+    return ""
 
 
 def _merged(run: RunConfig, base: BaseOutline) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from functools import partial
 
 from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
-from museum_plugin.cli.check_model import known_ledger, outline_of, resumed
+from museum_plugin.cli.check_model import known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import RunConfig
@@ -106,8 +106,9 @@ def examine(argv: Sequence[str]) -> Report:
         known = {record.name: record for record in ledger.styles} if ledger else {}
         pairs = list(zip(run.styles, datasets, strict=True))
         comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
-        vectors = run.slot.vectors
-        plans = {id(p.style): p for p in plan_styles(list(known.values()), base, comparable, vectors, problems)}
+        museum_id = museum_id_of(run, base, ledger, problems)
+        planned = plan_styles(list(known.values()), base, comparable, run.slot.vectors, problems, museum_id)
+        plans = {id(p.style): p for p in planned}
         styles = []
         number = len(known)
         for style, dataset in pairs:

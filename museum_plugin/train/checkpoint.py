@@ -63,6 +63,7 @@ def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, m
         "identity": origin.identity,
         "words": origin.words,
         "style": origin.style,
+        "museum_id": training.museum.ledger.museum_id,
         "step": step,
         "lora": training.museum.network.tensors(),
         "slot": [vector.detach() for vector in training.museum.open_parameters(origin.style)],

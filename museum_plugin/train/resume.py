@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,9 +18,12 @@ from museum_plugin.errors import ConfigError
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.new_id import new_museum_id
 from museum_plugin.museum.store import open_museum
+from museum_plugin.museum.triggers import Reader
 from museum_plugin.train.checkpoint import DIGESTS, Origin, read_state, require_same, unfinished_style
 from museum_plugin.train.identity import pictures_in_words, settings_identity
+from museum_plugin.train.paths import checkpoint_file
 
 
 def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
@@ -31,6 +35,22 @@ def museum_of_state(output: OutputConfig, base: BaseModel) -> Museum | None:
     """
     with _file_of_state(output) as path:
         return open_museum(path, base) if path is not None else None
+
+
+def id_to_begin_with(run: RunConfig, base: Reader) -> str:
+    """The id of a museum that this run begins: that of the state it goes on from, else a new one.
+
+    Raises:
+        ConfigError: a state is damaged.
+    """
+    if run.output.museum is None:
+        return uuid.uuid4().hex
+    for path in (checkpoint_file(run.output), run.output.resume):
+        told = read_state(path).get("museum_id") if path is not None and path.exists() else None
+        if told:
+            return str(told)
+    first = run.styles[0].name if run.styles else None
+    return new_museum_id(run.output.museum, base, run.base.path.name, first or "")
 
 
 def ledger_of_state(output: OutputConfig) -> Ledger | None:
