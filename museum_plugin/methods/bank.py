@@ -19,6 +19,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 
@@ -200,14 +201,14 @@ class StateCache:
     def __init__(self, museum: Museum, text: TextEncoding) -> None:
         self._museum = museum
         self._text = text
-        self._states: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
+        self._states: dict[bool, dict[str, TextStates]] = {True: {}, False: {}}
 
     @torch.no_grad()
-    def states(self, prompts: Sequence[str]) -> Tensor:
-        """(B, L, D); those of the bare base apart from those of the museum."""
+    def states(self, prompts: Sequence[str]) -> TextStates:
+        """Of B prompts; those of the bare base apart from those of the museum."""
         known = self._states[self._museum.network.enabled]
         missing = sorted(set(prompts) - set(known))
         if missing:
             found = encode_prompts(self._museum.base, missing, self._text)
-            known.update(zip(missing, found, strict=True))
-        return torch.stack([known[prompt] for prompt in prompts])
+            known.update(zip(missing, found.rows(), strict=True))
+        return TextStates.cat([known[prompt] for prompt in prompts])

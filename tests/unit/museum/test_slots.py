@@ -23,7 +23,7 @@ def closed(base: BaseModel, style: str, *words: str, value: float = 1.0) -> Slot
 
 @torch.no_grad()
 def states(base: BaseModel, prompt: str) -> torch.Tensor:
-    return encode_prompts(base, [prompt])
+    return encode_prompts(base, [prompt]).states
 
 
 def embedded(base: BaseModel, words: str) -> torch.Tensor:
@@ -83,7 +83,7 @@ def test_gradients_reach_the_open_slot_alone_and_closing_freezes_it(base: BaseMo
     slots.add(closed(base, "old", OTHER))
     opened = slots.open("ink", (WORD,), (single_token(base, WORD),), "own")
     with slots.attached():
-        encode_prompts(base, [f"{WORD} and {OTHER}"]).square().mean().backward()
+        encode_prompts(base, [f"{WORD} and {OTHER}"]).states.square().mean().backward()
     assert opened.vectors[0].grad is not None
     assert opened.vectors[0].grad.any()
     assert not slots.slots["old"].vectors[0].requires_grad
