@@ -25,7 +25,12 @@ from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import batch_index, reader_for, replay_inputs, style_batch
 from museum_plugin.train.log import Progress
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
-from museum_plugin.train.nonfinite import advance_without_step, gradients_are_finite, not_finite_gradients
+from museum_plugin.train.nonfinite import (
+    advance_without_step,
+    gradients_are_finite,
+    has_gradients,
+    not_finite_gradients,
+)
 from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.paths import museum_file
 from museum_plugin.train.plan import styles_to_teach
@@ -97,7 +102,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     museum = open_or_begin(run, base)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
-    check_resume(run.output, museum, [style.name or "" for style, _ in lessons])
+    check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
     held.enter_context(museum.attached())
     return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
 
@@ -135,14 +140,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
                 advance_without_step(schedule)
             else:
                 skips.in_a_row = 0
-                for term, _ in lesson.training.terms.values():
-                    term.after_backward(museum)
-                if run.optimizer.max_grad_norm:
-                    accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
-                optimizer.step()
-                if run.network.scale_weight_norms is not None:
-                    found |= limit_norms(museum.network, run.network.scale_weight_norms)
-                schedule.step()
+                found |= _move(room, lesson, parameters)
             optimizer.zero_grad()
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
@@ -172,6 +170,22 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
         if total.requires_grad:  # not where dropout left out every layer
             accelerator.backward(total)
     return found
+
+
+def _move(room: Classroom, lesson: Lesson, parameters: list[Parameter]) -> dict[str, Tensor]:
+    """One step of the optimizer and its schedule. Returns what else is shown of it."""
+    run, training = room.run, lesson.training
+    if not has_gradients(parameters):  # dropout left out every layer, and the scaler of fp16 refuses such a step
+        advance_without_step(training.schedule)
+        return {}
+    for term, _ in training.terms.values():
+        term.after_backward(room.museum)
+    if run.optimizer.max_grad_norm:
+        room.accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
+    training.optimizer.step()
+    training.schedule.step()
+    limit = run.network.scale_weight_norms
+    return {} if limit is None else limit_norms(room.museum.network, limit)
 
 
 def _check_gradients(room: Classroom, lesson: Lesson, step: int, parameters: list[Parameter]) -> None:

@@ -189,7 +189,7 @@ def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
         return ()
     museum = room.museum
     taken = [word for record in museum.ledger.styles for word in record.words]
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken)
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum.ledger.museum_id)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:

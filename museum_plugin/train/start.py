@@ -29,7 +29,7 @@ from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.optimizer import check_optimizer
-from museum_plugin.train.resume import museum_of_state
+from museum_plugin.train.resume import id_to_begin_with, museum_of_state
 from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
@@ -206,7 +206,13 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
         shapes = file_shapes(factors, base, network.weights, with_text_encoder=text)
         usual = commonest(shapes.values())
     museum = new_museum(
-        base, rank=usual.rank, alpha=usual.alpha, seed=run.training.seed, with_text_encoder=text, shapes=shapes
+        base,
+        rank=usual.rank,
+        alpha=usual.alpha,
+        seed=run.training.seed,
+        with_text_encoder=text,
+        shapes=shapes,
+        museum_id=id_to_begin_with(run, base),
     )
     if network.weights is not None:
         start_from(museum.network, factors, network.weights)
