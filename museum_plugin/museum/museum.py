@@ -54,12 +54,12 @@ class Museum:
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """While inside, the base model is bare: bit for bit what it is without a museum."""
-        before = self.network.enabled, self.slots.enabled
-        self.network.enabled = self.slots.enabled = False
+        before, self.network.enabled = self.network.enabled, False
         try:
-            yield
+            with self.slots.disabled():
+                yield
         finally:
-            self.network.enabled, self.slots.enabled = before
+            self.network.enabled = before
 
     def phrase(self, style: str | None) -> str:
         """What the user types for a style; "" for no style."""

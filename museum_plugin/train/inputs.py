@@ -69,8 +69,9 @@ def replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int) -> R
         return None
     batch = lesson.bank.batch(room.run.replay.anchors_beside(pictures), rng.python, room.museum.base.device)
     if room.run.network.train_text_encoder:
-        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
-    return ReplayInputs(batch, lesson.states.states(batch.prompts))
+        with room.museum.slots.plain(batch.plain):
+            return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
+    return ReplayInputs(batch, lesson.states.states(batch.prompts, batch.plain))
 
 
 def _is_cached(room: Classroom) -> bool:

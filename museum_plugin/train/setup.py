@@ -140,7 +140,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
         bank=bank,
         states=states,
-        options=PassOptions(run.loss, text, watched),
+        options=PassOptions(run.loss, text, watched, run.slot.dropout),
         settings=settings,
         origin=origin,
         unfinished=unfinished,
@@ -222,6 +222,7 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
         contents=tuple(dict.fromkeys([*captions, *old])),
         sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.text),
         seed=_seed(room.run.training.seed, name, "bank"),
+        plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
     )
     total = replay.neutral + replay.per_style * len(museum.styles())
     visible = room.accelerator.is_local_main_process

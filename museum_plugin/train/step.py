@@ -89,6 +89,8 @@ class PassOptions:
     text: TextEncoding
     watched: tuple[str, ...] = ()
     """Blocks whose outputs a term needs."""
+    slot_dropout: float = 0.0
+    """Share of the samples whose prompts are read without slots."""
     timestep: int | None = None
     """The t of every sample; None draws one for each."""
 
@@ -121,7 +123,8 @@ def student_pass(
     if options.timestep is not None:
         t = torch.full_like(t, options.timestep)
     noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
-    states = encode_prompts(museum.base, batch.prompts, options.text)
+    with museum.slots.plain(some_of(len(noise), options.slot_dropout, rng.python)):
+        states = encode_prompts(museum.base, batch.prompts, options.text)
     sizes = denoiser.whole_sizes(noisy) if batch.sizes is None else batch.sizes
     pred, replay_pred, features = _predict(denoiser, _Inputs(noisy, t, states, sizes), replay, options.watched)
     step = Step(
@@ -135,6 +138,12 @@ def student_pass(
         features=features,
     )
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
+
+
+def some_of(count: int, share: float, rng: Random) -> list[bool]:
+    """Mark `share` of `count` samples, as evenly as whole numbers allow: their number varies by one at most."""
+    start = rng.random()
+    return [int(start + share * (i + 1)) > int(start + share * i) for i in range(count)]
 
 
 def _predict(
