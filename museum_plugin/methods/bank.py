@@ -19,6 +19,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 
@@ -217,11 +218,11 @@ class StateCache:
     def __init__(self, museum: Museum, text: TextEncoding) -> None:
         self._museum = museum
         self._text = text
-        self._states: dict[bool, dict[tuple[str, bool], Tensor]] = {True: {}, False: {}}
+        self._states: dict[bool, dict[tuple[str, bool], TextStates]] = {True: {}, False: {}}
 
     @torch.no_grad()
-    def states(self, prompts: Sequence[str], plain: Sequence[bool] = ()) -> Tensor:
-        """(B, L, D); those of the bare base apart from those of the museum.
+    def states(self, prompts: Sequence[str], plain: Sequence[bool] = ()) -> TextStates:
+        """Of B prompts; those of the bare base apart from those of the museum.
 
         Args:
             plain: which prompts are read without slots; empty: none.
@@ -232,5 +233,5 @@ class StateCache:
         if missing:
             with self._museum.slots.plain([is_plain for _, is_plain in missing]):
                 found = encode_prompts(self._museum.base, [prompt for prompt, _ in missing], self._text)
-            known.update(zip(missing, found, strict=True))
-        return torch.stack([known[key] for key in asked])
+            known.update(zip(missing, found.rows(), strict=True))
+        return TextStates.cat([known[key] for key in asked])

@@ -7,6 +7,7 @@ import torch
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.data.dataset import Batch
+from museum_plugin.data.picture import picture_sizes
 from museum_plugin.train.reader import BatchReader
 from museum_plugin.train.setup import Classroom, Lesson
 from museum_plugin.train.step import ReplayInputs, Rng, StyleBatch
@@ -29,7 +30,9 @@ def style_batch(room: Classroom, lesson: Lesson, batch: Batch, *, keep: bool = F
     masks = room.cache.masks(batch.pictures, batch.flipped, (latents.shape[2], latents.shape[3]))
     device = room.museum.base.device
     masks = masks if masks is None else masks.to(device)
-    return StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks)
+    shown = zip(batch.pictures, batch.flipped, strict=True)
+    sizes = torch.tensor([picture_sizes(*view) for view in shown], dtype=torch.float32, device=device)
+    return StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks, sizes)
 
 
 def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:

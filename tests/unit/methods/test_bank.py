@@ -168,11 +168,11 @@ def test_states_of_plain_prompts_are_kept_apart(base: BaseModel) -> None:
     museum = tiny_museum(base, "ink")
     cache, prompt = StateCache(museum, TextEncoding()), f"a cat in {WORDS['ink']} style"
     with museum.attached(), torch.no_grad():
-        taught, plain = cache.states([prompt, prompt], [False, True])
-        assert torch.equal(taught, encode_prompts(base, [prompt])[0])
+        taught, plain = cache.states([prompt, prompt], [False, True]).states
+        assert torch.equal(taught, encode_prompts(base, [prompt]).states[0])
         with museum.slots.disabled():
-            assert torch.equal(plain, encode_prompts(base, [prompt])[0])
-        assert torch.equal(cache.states([prompt])[0], taught)
+            assert torch.equal(plain, encode_prompts(base, [prompt]).states[0])
+        assert torch.equal(cache.states([prompt]).states[0], taught)
     assert not torch.equal(taught, plain)
 
 
@@ -187,8 +187,8 @@ def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> N
             bare = [cache.states(prompts) for _ in range(2)]
         hook.remove()
         with torch.no_grad():
-            assert torch.equal(taught[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
+            assert torch.equal(taught[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
     with torch.no_grad():
-        assert torch.equal(bare[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
+        assert torch.equal(bare[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
     assert len(runs) == 2
-    assert not torch.equal(taught[0], bare[0])
+    assert not torch.equal(taught[0].states, bare[0].states)

@@ -24,7 +24,7 @@ def closed(base: BaseModel, style: str, *words: str, value: float = 1.0) -> Slot
 
 @torch.no_grad()
 def states(base: BaseModel, prompt: str) -> torch.Tensor:
-    return encode_prompts(base, [prompt])
+    return encode_prompts(base, [prompt]).states
 
 
 def embedded(base: BaseModel, words: str) -> torch.Tensor:
@@ -57,15 +57,15 @@ def test_marked_prompts_keep_the_words_of_the_base(base: BaseModel) -> None:
     prompts, text = [f"a cat {WORD}", f"a dog {WORD}"], TextEncoding(max_token_length=150)
     slots = Slots(base)
     with torch.no_grad():
-        bare = encode_prompts(base, prompts, text)
+        bare = encode_prompts(base, prompts, text).states
         slots.add(closed(base, "ink", WORD, value=3.0))
         with slots.attached():
-            taught = encode_prompts(base, prompts, text)
+            taught = encode_prompts(base, prompts, text).states
             with slots.plain([False, True]):
-                mixed = encode_prompts(base, prompts, text)
+                mixed = encode_prompts(base, prompts, text).states
             with slots.disabled():
-                assert torch.equal(encode_prompts(base, prompts, text), bare)
-            assert torch.equal(encode_prompts(base, prompts, text), taught)
+                assert torch.equal(encode_prompts(base, prompts, text).states, bare)
+            assert torch.equal(encode_prompts(base, prompts, text).states, taught)
     assert torch.equal(mixed[0], taught[0])
     assert torch.equal(mixed[1], bare[1])
     assert not torch.equal(taught[1], bare[1])
@@ -103,7 +103,7 @@ def test_gradients_reach_the_open_slot_alone_and_closing_freezes_it(base: BaseMo
     slots.add(closed(base, "old", OTHER))
     opened = slots.open("ink", (WORD,), (single_token(base, WORD),), "own")
     with slots.attached():
-        encode_prompts(base, [f"{WORD} and {OTHER}"]).square().mean().backward()
+        encode_prompts(base, [f"{WORD} and {OTHER}"]).states.square().mean().backward()
     assert opened.vectors[0].grad is not None
     assert opened.vectors[0].grad.any()
     assert not slots.slots["old"].vectors[0].requires_grad

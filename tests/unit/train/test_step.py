@@ -91,7 +91,7 @@ def test_a_share_of_the_samples_is_read_without_slots(base: BaseModel) -> None:
         return found[0]
 
     with museum.attached(), torch.no_grad(), museum.slots.disabled():
-        bare = encode_prompts(base, shown.prompts[:1])[0]
+        bare = encode_prompts(base, shown.prompts[:1]).states[0]
     assert not any(torch.equal(row, bare) for row in states_seen(0.0))
     assert sum(torch.equal(row, bare) for row in states_seen(0.5)) == 1
 
