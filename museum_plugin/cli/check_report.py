@@ -27,6 +27,7 @@ from museum_plugin.data.inspection import (
 )
 from museum_plugin.data.picture import check_mask
 from museum_plugin.museum.history import history_folder
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for, preview_due, saves_due
 from museum_plugin.train.paths import (
     checkpoint_file,
@@ -168,7 +169,7 @@ def _style_report(
     dataset = plan.dataset
     learned = [picture for picture in dataset.pictures if not picture.subset.is_reg]
     batches = dataset.batches_per_epoch
-    calendar = calendar_for(run.training, max(1, batches), 1)
+    calendar = calendar_for(run.training, BatchOrder(max(1, batches), run.training.gradient_accumulation_steps))
     return StyleReport(
         name=plan.style.name or "LoRA",
         is_taught=plan.is_taught,
@@ -183,7 +184,7 @@ def _style_report(
         captions=_captions(dataset, trigger or "", base, TextEncoding.of(run.base)),
         batches_per_epoch=batches,
         steps=calendar.steps,
-        epochs=calendar.steps * run.training.gradient_accumulation_steps / batches if batches else None,
+        epochs=calendar.steps / calendar.steps_per_epoch if batches else None,
         files={} if plan.is_taught else _style_files(run, plan, number, calendar),
     )
 

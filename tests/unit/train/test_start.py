@@ -178,7 +178,7 @@ def test_the_key_and_the_name_of_a_run_go_to_wandb(tmp_path: Path, monkeypatch: 
 
     make_accelerator(run_config(tmp_path, output=output, log=LogConfig(wandb_api_key="k3y", wandb_run_name="first")))
 
-    assert told == ["k3y", ("mine",), {"init_kwargs": {"wandb": {"name": "first"}}}]
+    assert told == ["k3y", ("mine", None, {"wandb": {"name": "first"}}), {}]
 
 
 def test_where_errors_are_gathered_all_are_found_and_nothing_is_written(tmp_path: Path) -> None:
