@@ -50,6 +50,10 @@ class Result:
     """Share of pictures without trigger judged flat, after each style."""
     objects: list[float] = field(default_factory=list)
     """Share of pictures with trigger whose object is recognised, for each style at the end."""
+    judged_kept: list[dict[str, float]] = field(default_factory=list)
+    """What the judge of every run said after each style, without any classifier: the share each old style kept."""
+    judged_drift: list[float] = field(default_factory=list)
+    """The judge's drift of prompts without a trigger, after each style."""
     base_flat: float = 0.0
     """The same share as `no_trigger`, of the bare base."""
 
@@ -105,7 +109,11 @@ def teach_and_measure(method: str, seed: int, setting: Setting, classifier: Clas
         if method == JOINT:
             museum = teach_jointly(run, styles)
         else:
-            train(run)
+            (finished,) = train(run)
+            if finished.matrix:
+                verdict = json.loads(finished.matrix.with_suffix(".json").read_text())
+                result.judged_kept.append(verdict["kept"])
+                result.judged_drift.append(verdict["drift"])
             museum = open_museum(folder / "museum.safetensors", base)
         with torch.no_grad(), museum.attached():
             shown = examine(museum, classifier, styles[: number + 1], setting.pictures)

@@ -30,6 +30,7 @@ def run_config(method: str, seed: int, folder: Path, style: str, more: Sequence[
             f"--output_dir={folder}",
             f"--method={'finetune' if method == JOINT else method}",
             f"--seed={seed}",
+            "--gate=off",
             *more,
         ]
     )

@@ -8,6 +8,7 @@ MuseumError            exit code 1; the command line prints the message, never a
 ├── TrainingError      6   the training itself
 │   └── NotFiniteError     a loss or a gradient that is not finite
 ├── OutputError        7   nothing can be written: disk full, no permission
+├── GateError          8   the museum after a style lost too much; the one before stays, the new one is beside it
 └── Interrupted    128+n   stopped by signal n (130: Ctrl+C, 143: SIGTERM) after everything was saved
 
 StoppedAtOnce        128+n   a KeyboardInterrupt: stopped where there was nothing to save, or by a second signal
@@ -60,6 +61,12 @@ class OutputError(MuseumError):
     """A file cannot be written; the previous one is untouched."""
 
     exit_code = 7
+
+
+class GateError(MuseumError):
+    """The museum after a style falls short of the gate: the one before is untouched, the new one is kept beside it."""
+
+    exit_code = 8
 
 
 class Interrupted(MuseumError):

@@ -286,6 +286,7 @@ def _build(given: _Given) -> dict[str, Any]:
         styles=styles,
         log=given.build("log"),
         metadata=given.build("metadata"),
+        gate=given.build("gate"),
     )
 
 

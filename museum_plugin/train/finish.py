@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from museum_plugin.base.encode import decode_latents
+from museum_plugin.errors import GateError
+from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
@@ -19,6 +21,7 @@ from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.paths import grid_file, matrix_file, museum_file
+from museum_plugin.train.processes import any_process
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
@@ -33,6 +36,8 @@ class Finished:
     grid: Path | None = None
     matrix: Path | None = None
     verdict: Verdict | None = None
+    objections: tuple[str, ...] = ()
+    """What kept this museum from replacing the one before."""
 
 
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:
@@ -41,6 +46,7 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
     Raises:
         TrainingError: a number of the museum is not finite; the file is untouched.
         OutputError: something cannot be written; what was there is untouched.
+        GateError: old styles or prompts without a trigger lost too much; the file is untouched, the museum beside it.
     """
     museum = room.museum
     for term, _ in lesson.training.terms.values():
@@ -52,16 +58,23 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         )
         plan = sampling_plan(room.run, lesson.dataset, room)
         museum.ledger = with_exhibition(museum.ledger.with_style(record), room.run, lesson.captions, plan)
-    if not room.accelerator.is_main_process:
-        return Finished(museum_file(room.run.output))
-    return _judge_and_save(room) if lesson.name else Finished(_save(room))
+    finished = Finished(museum_file(room.run.output))
+    if room.accelerator.is_main_process:
+        finished = _judge_and_save(room) if lesson.name else Finished(_save(room))
+    if any_process(room.accelerator, bool(finished.objections)):
+        raise GateError(_refusal(finished, lesson.name, room.run.output.museum))
+    return finished
 
 
-def _save(room: Classroom) -> Path:
-    """Write the museum as it is; a file that was there goes to its history."""
+def _save(room: Classroom, *, beside: bool = False) -> Path:
+    """Write the museum as it is; a file that was there goes to its history, or stays where this one goes beside it."""
     file = room.file or MuseumFile(museum_file(room.run.output))
     form = form_of_result(room.run.metadata, room.run.output)
-    path = file.save(content_of(room.museum), keep_history=room.run.output.keep_history, form=form)
+    content = content_of(room.museum)
+    if beside:
+        path = file.save_beside(content, form=form)
+    else:
+        path = file.save(content, keep_history=room.run.output.keep_history, form=form)
     checkpoint_path(room).unlink(missing_ok=True)
     return path
 
@@ -73,11 +86,26 @@ def _judge_and_save(room: Classroom) -> Finished:
     before = {old.name: old.scores[old.name] for old in ledger.styles[:-1] if old.name in old.scores}
     verdict = judge(museum, exhibition, signatures)
     museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
-    path = _save(room)
+    against = tuple(objections(verdict, before, room.run.gate)) if room.run.gate.mode == "on" else ()
+    if against and not ledger.styles[:-1]:
+        log.warning("%s; there is no earlier museum to keep, so this one is saved", "; ".join(against))
+        against = ()
+    path = _save(room, beside=bool(against))
     grid, matrix = write_pictures(room, verdict, exhibition, before)
     for sentence in verdict.sentences(before):
         log.info("  %s", sentence)
-    return Finished(path, grid, matrix, verdict)
+    return Finished(path, grid, matrix, verdict, against)
+
+
+def _refusal(finished: Finished, style: str, museum: Path | None) -> str:
+    """What a run says whose museum did not pass the gate."""
+    if not finished.objections:
+        return f"style {style!r}: refused by the gate"  # another process says why
+    return (
+        f"style {style!r} was learned, but {museum} was not replaced: {'; '.join(finished.objections)}. The new museum "
+        f"is {finished.museum}, its pictures are {finished.grid}.\nUse that file if you like what you see; else teach "
+        "the style again with a smaller learning_rate, fewer steps, or a heavier lock; --gate off replaces in any case."
+    )
 
 
 def write_pictures(

@@ -23,7 +23,7 @@ _NO_PART_OF_THE_RESULT = {
     "validate_every_n_steps",
     "validate_every_n_epochs",
     "max_validation_steps",
-    *(flag.name for flag in FLAGS if flag.section in ("preview", "output", "log", "metadata")),
+    *(flag.name for flag in FLAGS if flag.section in ("preview", "output", "gate", "log", "metadata")),
 }
 """Flags that may differ when a run goes on: where things lie (their content is compared), and what is written."""
 

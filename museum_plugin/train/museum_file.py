@@ -38,7 +38,7 @@ class MuseumFile:
             TrainingError, OutputError: as `write_museum`; what was there is untouched.
         """
         if self.path.exists() and _digest(self.path) != self._known:
-            beside = _free_path(self.path)
+            beside = _free_path(self.path, "conflict")
             log.warning(
                 "%s was changed by another program while this run taught; nothing of it was overwritten: "
                 "the result of this run is in %s",
@@ -49,6 +49,18 @@ class MuseumFile:
         write_museum(self.path, content, keep_history=keep_history, form=form)
         self._known = _digest(self.path)
         return self.path
+
+    def save_beside(self, content: MuseumContent, *, form: FileForm = WHOLE) -> Path:
+        """Write a museum that does not pass the gate as NAME.refused-N.safetensors; the museum itself is untouched.
+
+        Returns:
+            where it was written.
+        Raises:
+            TrainingError, OutputError: as `write_museum`.
+        """
+        beside = _free_path(self.path, "refused")
+        write_museum(beside, content, keep_history=0, form=form)
+        return beside
 
 
 @contextmanager
@@ -76,9 +88,9 @@ def museum_lock(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _free_path(path: Path) -> Path:
-    """NAME.conflict-1.safetensors, or the next number that is not taken."""
-    candidates = (path.with_name(f"{path.stem}.conflict-{n}{path.suffix}") for n in itertools.count(1))
+def _free_path(path: Path, label: str) -> Path:
+    """NAME.LABEL-1.safetensors, or the next number that is not taken."""
+    candidates = (path.with_name(f"{path.stem}.{label}-{n}{path.suffix}") for n in itertools.count(1))
     return next(candidate for candidate in candidates if not candidate.exists())
 
 

@@ -36,6 +36,7 @@ QUICK = (
     "--sample_steps=1",
     "--learning_rate=0.01",
     "--caption_extension=.txt",
+    "--gate=off",
 )
 """The flags of a run of a second or two."""
 

@@ -10,6 +10,7 @@ from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
+    GateConfig,
     LogConfig,
     LossConfig,
     MetadataConfig,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type] = {
     "slot": SlotConfig,
     "method": MethodConfig,
     "replay": ReplayConfig,
+    "gate": GateConfig,
     "log": LogConfig,
     "metadata": MetadataConfig,
 }

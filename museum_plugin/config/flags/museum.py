@@ -28,5 +28,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("replay_batch_size", "replay.batch_size", to_int,
          "latents of the bank in every step (default: one for two pictures of the batch, at least one)"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
+    Flag("gate", "gate.mode", to_name,
+         "on: a museum that lost too much does not replace the one before, it is kept beside it; off: it does",
+         choices=("on", "off")),
+    Flag("gate_kept", "gate.kept", to_float, "share of its score that every old style must keep"),
+    Flag("gate_drift", "gate.drift", to_float,
+         "how far prompts without a trigger may move, as a share of the way to a style"),
+    Flag("gate_learned", "gate.learned", to_float, "score that the new style must reach"),
     Flag("replay_guidance", "replay.guidance", to_float, "classifier-free guidance scale of the bank"),
 )  # fmt: skip

@@ -5,6 +5,7 @@ Names are ours; sd-scripts' spelling lives in `flags` and `dataset_toml`.
 
 from museum_plugin.config.schema.base import TOKEN_LENGTHS, BaseConfig
 from museum_plugin.config.schema.data import RESERVED_STYLE_NAMES, DatasetConfig, StyleData, SubsetConfig
+from museum_plugin.config.schema.gate import GateConfig
 from museum_plugin.config.schema.log import LogConfig, MetadataConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
@@ -22,6 +23,7 @@ __all__ = [
     "TOKEN_LENGTHS",
     "BaseConfig",
     "DatasetConfig",
+    "GateConfig",
     "LogConfig",
     "LossConfig",
     "MetadataConfig",

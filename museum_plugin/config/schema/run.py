@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from museum_plugin.config.schema.base import BaseConfig
 from museum_plugin.config.schema.data import VARIED, StyleData
+from museum_plugin.config.schema.gate import GateConfig
 from museum_plugin.config.schema.log import LogConfig, MetadataConfig
 from museum_plugin.config.schema.loss import LossConfig
 from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
@@ -34,6 +35,7 @@ class RunConfig:
     output: OutputConfig
     log: LogConfig = LogConfig()
     metadata: MetadataConfig = MetadataConfig()
+    gate: GateConfig = GateConfig()
 
     def __post_init__(self) -> None:
         cached = self.training.cache_latents or self.training.cache_latents_to_disk

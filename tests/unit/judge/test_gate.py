@@ -1,0 +1,50 @@
+"""The gate: what a verdict has against a museum."""
+
+from __future__ import annotations
+
+import pytest
+
+from museum_plugin.config.schema import GateConfig
+from museum_plugin.errors import ConfigError
+from museum_plugin.judge.gate import objections
+from museum_plugin.judge.retention import Verdict
+
+BEFORE = {"ink": 0.8, "dots": 0.5}
+
+
+def verdict(ink: float = 0.8, dots: float = 0.5, neon: float = 0.7, drift: float = 0.05) -> Verdict:
+    scores = {"ink": ink, "dots": dots, "neon": neon}
+    return Verdict(tuple(scores), scores, drift, {name: name for name in scores}, {})
+
+
+def test_a_museum_that_kept_everything_passes() -> None:
+    assert objections(verdict(), BEFORE, GateConfig()) == []
+
+
+def test_each_threshold_counts_and_is_named() -> None:
+    lost = verdict(ink=0.4, drift=0.4)
+    assert objections(lost, BEFORE, GateConfig()) == [
+        "ink keeps 50 % (gate_kept: 60 %)",
+        "no trigger: drift 0.40 (gate_drift: 0.3)",
+    ]
+    assert objections(lost, BEFORE, GateConfig(kept=0.5)) == ["no trigger: drift 0.40 (gate_drift: 0.3)"]
+    assert objections(lost, BEFORE, GateConfig(kept=0.5, drift=0.4)) == []
+    assert objections(verdict(), BEFORE, GateConfig(learned=0.75)) == ["neon reaches 0.70 (gate_learned: 0.75)"]
+
+
+def test_the_last_that_passes_is_the_threshold_itself() -> None:
+    assert objections(verdict(ink=0.4, drift=0.3), BEFORE, GateConfig(kept=0.5, drift=0.3)) == []
+
+
+def test_styles_that_cannot_be_measured_have_no_say() -> None:
+    """A score near 0 is noise, and so is a drift whose scale is the distance to such styles."""
+    assert objections(verdict(ink=0.0), {"ink": 0.09, "dots": 0.5}, GateConfig()) == []
+    faint = verdict(ink=0.05, dots=0.0, neon=0.02, drift=0.9)
+    assert objections(faint, {"ink": 0.05, "dots": 0.09}, GateConfig()) == []
+    assert objections(verdict(ink=0.05, dots=0.0, drift=0.9), {"ink": 0.05, "dots": 0.09}, GateConfig())
+
+
+@pytest.mark.parametrize("wrong", [{"kept": 1.1}, {"learned": -0.1}, {"drift": -1.0}])
+def test_thresholds_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"gate_{next(iter(wrong))}: found"):
+        GateConfig(**wrong)  # type: ignore[arg-type]
