@@ -16,7 +16,7 @@ from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.losses.weight_regularization import LowRank
 from museum_plugin.museum.dropout import Dropout, LayerDropout
-from museum_plugin.museum.keys import kohya_key
+from museum_plugin.museum.keys import kohya_key, original_path
 from museum_plugin.museum.shape import LayerShape
 
 _TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
@@ -190,7 +190,8 @@ def target_modules(
                 if isinstance(module, nn.Linear) or (
                     isinstance(module, nn.Conv2d) and (module.kernel_size == (1, 1) or with_convolutions)
                 ):
-                    yield kohya_key("unet", f"{block_path}.{path}"), module
+                    whole = f"{block_path}.{path}"
+                    yield kohya_key("unet", original_path(whole) if base.family.original_names else whole), module
     if with_text_encoder:
         for part, encoder in zip(base.family.text_parts, base.text_encoders, strict=True):
             for path, module in encoder.named_modules():

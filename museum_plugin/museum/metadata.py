@@ -11,11 +11,6 @@ from museum_plugin.museum.ledger import BaseRecord, Ledger
 LEDGER_KEY = "museum"
 """Metadata key under which the ledger stands."""
 
-_DIFFUSERS = "diffusers"
-_STABILITY = "https://github.com/Stability-AI/generative-models"
-_V_PREDICTION = {"sd1": ("sd_v1_v", "stable-diffusion-v1"), "sd2": ("sd_v2_v", "stable-diffusion-v2-768-v")}
-"""Family -> version and architecture where the base predicts v; the version of SDXL is the same for both."""
-
 _TRIGGERS = frozenset({"modelspec.usage_hint", "modelspec.trigger_phrase"})
 _CHOSEN = frozenset({"modelspec.title", "modelspec.description"}) | _TRIGGERS
 """Written by default, but a string of the user's own wins."""
@@ -101,7 +96,7 @@ def _sd_scripts_metadata(ledger: Ledger, output_name: str) -> dict[str, str]:
         "ss_network_alpha": str(float(ledger.network.alpha)),
         "ss_output_name": output_name,
         "ss_base_model_version": _version_and_architecture(ledger.base)[0],
-        "ss_v2": str(ledger.base.family == "sd2"),
+        "ss_v2": str(FAMILIES[ledger.base.family].is_v2),
         "ss_tag_frequency": json.dumps(frequency),
     }
 
@@ -111,7 +106,7 @@ def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": _version_and_architecture(ledger.base)[1] + "/lora",
-        "modelspec.implementation": _STABILITY if ledger.base.family == "sdxl" else _DIFFUSERS,
+        "modelspec.implementation": FAMILIES[ledger.base.family].implementation,
         "modelspec.prediction_type": "v" if _predicts_v(ledger.base) else "epsilon",
     }
     if ledger.styles:
@@ -141,8 +136,9 @@ def _predicts_v(base: BaseRecord) -> bool:
 
 def _version_and_architecture(base: BaseRecord) -> tuple[str, str]:
     family = FAMILIES[base.family]
-    plain = family.version, family.architecture
-    return _V_PREDICTION.get(base.family, plain) if _predicts_v(base) else plain
+    if _predicts_v(base):
+        return family.version_of_v, family.architecture_of_v
+    return family.version, family.architecture
 
 
 def _encodable(text: str) -> str:
