@@ -23,9 +23,9 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _WEIGHTS = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
 """Of the parts that a fingerprint is made of, in its order."""
-_TEXT_LEVEL = "text_model."
+TEXT_LEVEL = "text_model."
 """A level of the text encoder's names, which transformers 5.6 dropped: files may still have it."""
-_NOT_KEPT = "position_ids"
+NOT_KEPT = "position_ids"
 """Written by older software, no part of the model."""
 
 
@@ -134,8 +134,8 @@ def folder_fingerprint(path: Path) -> str | None:
         for file in files:
             with safe_open(file, "pt") as weights:
                 for name in sorted(weights.keys()):
-                    if not name.endswith(_NOT_KEPT):
-                        digest.update(tensor_sample(name.removeprefix(_TEXT_LEVEL), weights.get_tensor(name)))
+                    if not name.endswith(NOT_KEPT):
+                        digest.update(tensor_sample(name.removeprefix(TEXT_LEVEL), weights.get_tensor(name)))
     except (SafetensorError, OSError) as error:
         raise loading_error(path, error) from error
     return digest.hexdigest()
