@@ -35,6 +35,13 @@ def identity_of(settings: dict[str, Any], dataset: StyleDataset, museum: Museum)
         settings: the flags of the run.
         museum: before the style.
     """
+    digests = (dataset.fingerprint, museum_digest(museum), museum.base.fingerprint)
+    told = {key: value for key, value in settings.items() if key not in _NO_PART_OF_THE_RESULT}
+    return {**json.loads(json.dumps(told, default=str)), **dict(zip(DIGESTS, digests, strict=True))}
+
+
+def museum_digest(museum: Museum) -> str:
+    """sha256, in hex, of every number and trigger of a museum."""
     digest = hashlib.sha256()
     for key, tensor in sorted(museum.network.tensors().items()):
         digest.update(key.encode())
@@ -43,9 +50,7 @@ def identity_of(settings: dict[str, Any], dataset: StyleDataset, museum: Museum)
         digest.update(slot.phrase.encode())
         for vectors in slot.vectors:
             digest.update(vectors.detach().cpu().numpy().tobytes())
-    digests = (dataset.fingerprint, digest.hexdigest(), museum.base.fingerprint)
-    told = {key: value for key, value in settings.items() if key not in _NO_PART_OF_THE_RESULT}
-    return {**json.loads(json.dumps(told, default=str)), **dict(zip(DIGESTS, digests, strict=True))}
+    return digest.hexdigest()
 
 
 def digests_in_words(dataset: StyleDataset, museum: Museum) -> dict[str, str]:
