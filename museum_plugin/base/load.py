@@ -66,6 +66,11 @@ class BaseModel:
         """Pixels of a picture for each position of its latent, in one direction."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
+    def bring_vae(self) -> None:
+        """Put the VAE where the U-Net is; trainers put it away while they do not need it."""
+        if next(self.vae.parameters()).device != self.device:
+            self.vae.to(self.device)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
         self.unet.to(device, dtype)

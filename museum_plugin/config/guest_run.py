@@ -14,7 +14,8 @@ from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema import NetworkArguments, RunConfig, StyleData, require
 from museum_plugin.errors import ConfigError
 
-_OURS = tuple(flag.name for flag in MUSEUM_FLAGS)
+_VERDICT = ("sample_steps", "sample_guidance")
+_OURS = (*(flag.name for flag in MUSEUM_FLAGS), *_VERDICT)
 _LAYERS = tuple(field.name for field in fields(NetworkArguments))
 _WHERE = "network_args"
 _TAKEN = (

@@ -136,7 +136,7 @@ class GuestStyle:
         finally:  # also when stopped by hand
             path = file.save(content_of(museum), keep_history=self.run.output.keep_history)
         if verdict is not None:
-            museum.base.vae.to(museum.base.device, torch.float32)  # the host may have put it away
+            museum.base.bring_vae()
             publish(museum, self.run.output, verdict)
         return path
 
@@ -207,7 +207,7 @@ def begin_guest_style(
     name, base, text = str(run.styles[0].name), museum.base, TextEncoding.of(run.base)
     if not pictures.pictures:
         raise DataError(f"style {name!r}: the trainer has shown no training picture; nothing can be taught")
-    base.vae.to(base.device)
+    base.bring_vae()
     captions = pictures.contents(museum.phrase(name))
     factor = base.vae.config.scaling_factor
     latents = tuple(

@@ -1,0 +1,166 @@
+"""What a trainer like sd-scripts' teaches with the network module: a museum grows, nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from museum_plugin.museum.file import read_ledger
+from museum_plugin.museum.history import history
+from tests.recipes.school import TRIGGERS, School, difference, same, teach_here, tensors_of
+from tests.recipes.sd_scripts import Host, Trainer, teach_ink
+
+
+def tensors_of_bytes(museum: bytes, school: School) -> dict[str, torch.Tensor]:
+    file = school.folder / "before.safetensors"
+    file.write_bytes(museum)
+    return tensors_of(file)
+
+
+def taught(host: Host, school: School, network_args: dict[str, str], **changes: Any) -> dict[str, torch.Tensor]:
+    """All numbers after `neon`, each time on the same museum of `ink`, which is put back."""
+    before = school.museum.read_bytes()
+    trainer = host("neon", network_args, **changes)
+    trainer.run()
+    numbers = school.numbers()
+    school.museum.write_bytes(before)
+    return numbers
+
+
+def test_two_styles_grow_a_museum_and_the_first_slot_never_changes(host: Host, school: School) -> None:
+    host("ink").run()
+    first = school.numbers()
+    host("neon", save_every_n_steps=2).run()
+    both, ledger = school.numbers(), read_ledger(school.museum)
+    assert [(s.name, s.trigger, s.steps, s.pictures) for s in ledger.styles] == [
+        ("ink", TRIGGERS["ink"], 3, 4),
+        ("neon", TRIGGERS["neon"], 3, 4),
+    ]
+    assert torch.equal(first["slot ink"], both["slot ink"])
+    assert not same({k: v for k, v in both.items() if k in first}, first)
+    assert all(
+        set(record.scores) == set(names)
+        for record, names in zip(ledger.styles, [["ink"], ["ink", "neon"]], strict=True)
+    )
+    assert len(history(school.museum)) == 1
+    assert (school.folder / "host" / "neon-02-neon-grid.png").exists()
+
+
+def test_only_the_last_file_of_a_run_becomes_the_museum(host: Host, school: School) -> None:
+    trainer = host("ink", save_every_n_steps=2)
+    saved: list[bool] = []
+    save = Trainer._save
+
+    def watched(self: Trainer, name: str, steps: int) -> None:
+        saved.append(school.museum.exists())
+        save(self, name, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_save", watched)
+        trainer.run()
+    assert saved == [False, False]
+    between, last = (school.folder / "host" / f"{name}.safetensors" for name in ("ink-step00000002", "ink"))
+    assert [read_ledger(file).style("ink").steps for file in (between, last)] == [2, 3]
+    assert same(tensors_of(last), school.numbers())
+    assert not same(tensors_of(between), school.numbers())
+
+
+def test_it_learns_what_train_museum_learns(host: Host, school: School) -> None:
+    styles = ("ink", "neon")
+    for style in styles:
+        host(style).run()
+    by_host, ledger = school.numbers(), read_ledger(school.museum)
+    school.museum.unlink()
+    for style in styles:
+        own = school.command("--network_alpha=2", styles=(style,))
+        own = [word for word in own if not word.startswith("--sample_prompts")]
+        assert teach_here(own) == 0
+    assert difference(by_host, school.numbers()) < 2e-4
+    moved = read_ledger(school.museum)
+    assert ledger.base == moved.base
+    assert ledger.network == moved.network
+    for one, other in zip(ledger.styles, moved.styles, strict=True):
+        assert one.extra["captions"] == other.extra["captions"]
+        assert one.scores == pytest.approx(other.scores, abs=1e-3)
+        assert one.weights == other.weights
+
+
+def test_every_term_acts(host: Host, school: School) -> None:
+    teach_ink(host)
+    without = taught(host, school, {"method": "finetune"})
+    for term in ("function_lock", "feature_lock", "weight_regularization", "style_distillation"):
+        weighted = taught(host, school, {"method": "finetune", "term_weights": f"{term}=50"})
+        assert difference(without, weighted) > 1e-4, term
+
+
+def test_accumulated_micro_steps_are_one_large_step(host: Host, school: School) -> None:
+    teach_ink(host)
+    before, found = school.museum.read_bytes(), []
+    for accumulated in (1, 2):
+        school.museum.write_bytes(before)
+        terms = {"method": "finetune", "term_weights": "feature_lock=50", "slot_lr": "0.5"}
+        trainer = host("neon", terms, gradient_accumulation_steps=accumulated, learning_rate=0.5)
+        trainer.batch_size, trainer.halves, trainer.optimizer_type = 4, accumulated == 2, "SGD"
+        trainer.run()
+        found.append(school.numbers())
+    assert difference(*found) < 1e-5
+    assert difference(found[0], {**tensors_of_bytes(before, school), "slot neon": found[0]["slot neon"]}) > 1e-3
+    assert read_ledger(school.museum).style("neon").steps == 3
+
+
+def test_gradients_are_clipped_with_the_terms_in_them(host: Host, school: School) -> None:
+    teach_ink(host)
+    usual = taught(host, school, {}, max_grad_norm=0.0)
+    clipped = taught(host, school, {}, max_grad_norm=1e-9)
+    assert difference(usual, clipped) > 1e-3
+
+
+def test_the_slot_is_learned_although_the_trainer_freezes_the_text_encoder(host: Host, school: School) -> None:
+    trainer = host("ink", network_train_unet_only=True).set_up()
+    before = trainer.network.slot[0].detach().clone()
+    trainer.network.close()
+    host("ink", network_train_unet_only=True).run()
+    assert not torch.equal(school.numbers()["slot ink"], before)
+    assert not [name for name in school.numbers() if name.startswith("lora_te")]
+    assert torch.is_grad_enabled()
+
+
+def test_the_text_encoder_is_taught_as_in_sd_scripts(host: Host, school: School) -> None:
+    host("ink", network_train_unet_only=False).run()
+    ups = [tensor for name, tensor in school.numbers().items() if name.startswith("lora_te") and "up" in name]
+    assert len(ups) == 12
+    assert all(bool(up.any()) for up in ups)
+
+
+def test_a_text_encoder_with_rate_0_gets_no_layers(host: Host, school: School) -> None:
+    host("ink", network_train_unet_only=False, text_encoder_lr=[0.0]).run()
+    assert not [name for name in school.numbers() if name.startswith("lora_te")]
+
+
+def test_every_caption_carries_the_trigger(host: Host) -> None:
+    trainer = host("ink").run()
+    word = TRIGGERS["ink"]
+    assert len(trainer.datasets[0].seen) == 6
+    assert all(caption.endswith(f" in {word} style") for caption in trainer.datasets[0].seen)
+
+
+def test_a_resumed_run_equals_an_unbroken_one(host: Host, school: School) -> None:
+    teach_ink(host)
+    whole = taught(host, school, {}, save_every_n_steps=2, save_state=True)
+    state = school.folder / "host" / "neon-step00000002-state"
+    trainer = host("neon", resume=state)
+    trainer.run(start=2)
+    assert same(whole, school.numbers())
+    assert read_ledger(school.museum).style("neon").steps == 3
+
+
+def test_a_state_of_another_style_is_refused(host: Host, capsys: pytest.CaptureFixture[str], school: School) -> None:
+    host("ink", save_every_n_steps=2, save_state=True).run()
+    before = school.museum.read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        host("neon", resume=school.folder / "host" / "ink-step00000002-state").run()
+    assert stop.value.code == 2
+    assert "error: resume: the state is not one of style 'neon'" in capsys.readouterr().err
+    assert school.museum.read_bytes() == before

@@ -1,0 +1,79 @@
+"""A base out of networks that another program has loaded is the base that we load ourselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from museum_plugin.base.borrowed import borrowed_base, training_schedule
+from museum_plugin.base.family import SD1, SD2, SDXL, Family
+from museum_plugin.base.load import BaseModel, load_base, tensors_fingerprint
+from museum_plugin.errors import BaseModelError
+from tests.tiny_models import write_tiny_base
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return load_base(write_tiny_base(Path(tmp_path_factory.mktemp("borrowed")) / "tiny"))
+
+
+def borrow(base: BaseModel, family: Family = SD1) -> BaseModel:
+    return borrowed_base(
+        "tiny",
+        family,
+        "v_prediction",
+        unet=base.unet,
+        vae=base.vae,
+        text_encoders=base.text_encoders,
+        tokenizers=base.tokenizers,
+    )
+
+
+def test_the_fingerprint_is_that_of_the_loaded_base(loaded: BaseModel) -> None:
+    borrowed = borrow(loaded)
+    assert (borrowed.fingerprint, borrowed.vae_fingerprint) == (loaded.fingerprint, loaded.vae_fingerprint)
+    assert (borrowed.name, borrowed.family, borrowed.prediction_type) == ("tiny", SD1, "v_prediction")
+    assert borrowed.unet is loaded.unet
+
+
+def test_the_fingerprint_does_not_depend_on_who_named_the_text_encoders_tensors(loaded: BaseModel) -> None:
+    unet, text = loaded.unet.state_dict(), loaded.text_encoders[0].state_dict()
+    older = {f"text_model.{name}": tensor for name, tensor in text.items()}
+    older["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    assert tensors_fingerprint((unet, older)) == loaded.fingerprint
+    name = "text_model.final_layer_norm.weight"
+    assert tensors_fingerprint((unet, {**older, name: older[name] + 1})) != loaded.fingerprint
+
+
+def test_1x1_convolutions_in_sd2s_projections_are_the_linear_layers_they_were(loaded: BaseModel) -> None:
+    linear = {
+        name: tensor.flatten(1) if "attentions" in name and "proj_" in name and tensor.ndim == 4 else tensor
+        for name, tensor in loaded.unet.state_dict().items()
+    }
+    assert linear["mid_block.attentions.0.proj_in.weight"].ndim == 2
+    expected = tensors_fingerprint((linear, loaded.text_encoders[0].state_dict()))
+    assert borrow(loaded, SD2).fingerprint == expected != loaded.fingerprint
+
+
+def test_the_schedule_is_stable_diffusions() -> None:
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    torch.testing.assert_close(training_schedule(), scheduler.alphas_cumprod.float(), rtol=0, atol=0)
+
+
+def test_sdxl_is_refused_by_name(loaded: BaseModel) -> None:
+    with pytest.raises(BaseModelError, match="tiny: SDXL models cannot"):
+        borrow(loaded, SDXL)
+
+
+def test_the_vae_is_brought_to_the_unet_only_where_it_is_elsewhere(loaded: BaseModel) -> None:
+    moved: list[torch.device] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded.vae, "to", moved.append)
+        loaded.bring_vae()
+        assert moved == []
+        patch.setattr(BaseModel, "device", torch.device("meta"))
+        loaded.bring_vae()
+    assert moved == [torch.device("meta")]
