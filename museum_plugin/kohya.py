@@ -111,9 +111,8 @@ class MuseumNetwork(nn.Module):
         self.run, self._settings = _in_the_museums_shape(guest, path), guest.settings
         base = with_noise_schedule(_borrowed(self._networks, self.run.base), self.run.loss)
         self.museum = open_or_begin(self.run, with_base_weights(base, self.run.network))
-        self._previous = self.museum.snapshot()
-        self.register_buffer("origin", _origin(self.museum, self.name))
         open_guest_slot(self.museum, self.run, path)
+        self.register_buffer("origin", _origin(self.museum, self.name))
         self.loop = GuestLoop(self.run, self.museum)
         self.counter, self.lora = self.loop.counter, self.museum.network
         self.slot = nn.ParameterList(self.museum.open_parameters(self.name))
@@ -159,9 +158,7 @@ class MuseumNetwork(nn.Module):
         for name in self.museum.styles():
             slots[name] = replace(slots[name], vectors=tuple(vector.to(device) for vector in slots[name].vectors))
         pictures, visible = GuestPictures.of(self._datasets), PartialState().is_local_main_process
-        self.loop.style = begin_guest_style(
-            self.run, self.museum, self._previous, pictures, self._settings, visible=visible
-        )
+        self.loop.style = begin_guest_style(self.run, self.museum, pictures, self._settings, visible=visible)
 
     def on_epoch_start(self, text_encoder: Any, unet: Any) -> None:
         """Train, and say what the terms were in the epoch before."""

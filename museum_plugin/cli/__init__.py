@@ -5,9 +5,11 @@
     style_pages.py      what `show` says of one style
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
+    import_lora.py      import: a museum that begins with another program's LoRA
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
+    check_model.py      check: base model, museum and states
     check_page.py       check: how it is printed
     flag_page.py        flags: the page of all flags
     console.py          errors as a line and an exit code, quiet libraries; shared with train_museum.py
@@ -38,6 +40,7 @@ COMMANDS = {
     "list": Command("list_styles", "the styles of a museum, one line each"),
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
+    "import": Command("import_lora", "begin a museum with a LoRA of another program"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
     "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),

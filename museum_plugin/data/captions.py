@@ -238,4 +238,6 @@ def with_trigger(caption: str, phrase: str) -> str:
     words = r"\s+".join(re.escape(word) for word in phrase.split())
     if re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE):
         return caption
-    return f"{caption} in {phrase} style" if caption.strip() else f"{phrase} style"
+    if words.rpartition(r"\s+")[2].lower() != "style":
+        phrase += " style"
+    return f"{caption} in {phrase}" if caption.strip() else phrase

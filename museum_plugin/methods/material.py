@@ -50,6 +50,7 @@ def bank_plan(
         contents=tuple(dict.fromkeys([*captions, *old])),
         sampling=replace(sampling, steps=replay.sampling_steps, guidance=replay.guidance),
         seed=_seed(*key, "bank"),
+        plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
     )
 
 

@@ -43,7 +43,8 @@ class MuseumContent:
     lora: dict[str, Tensor]
     """Full kohya name -> tensor; three for each target of the ledger."""
     slots: dict[str, dict[str, Tensor]]
-    """Style -> encoder ("clip_l", "clip_h", "clip_g") -> (n, d), one row for each of the style's words."""
+    """Style -> encoder ("clip_l", "clip_h", "clip_g") -> (n, d), one row for each of the style's words;
+    imported styles have none."""
     ledger: Ledger
     metadata: dict[str, str] = field(default_factory=dict)
     """More strings of the header; what follows from the ledger is not among them."""
@@ -183,7 +184,7 @@ def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Ten
             )
     slots: dict[str, dict[str, Tensor]] = {}
     start = 0
-    for record in ledger.styles:
+    for record in (record for record in ledger.styles if record.words):
         end = start + len(record.words)
         slots[record.name] = {encoder: tensors[name][start:end] for encoder, name in packed.items()}
         start = end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -101,6 +101,13 @@ class LoRANetwork(nn.Module):
         self.enabled = True
         self.dropout = Dropout()
         self._dropping: int | None = None
+
+    def freeze(self, prefixes: Iterable[str]) -> None:
+        """Keep the layers whose keys begin so as they are."""
+        beginnings = tuple(prefixes)
+        for key, layer in self.layers.items():
+            if key.startswith(beginnings):
+                layer.requires_grad_(False)
 
     @contextmanager
     def dropping(self, number: int) -> Iterator[None]:

@@ -27,15 +27,17 @@ def new_museum(
     seed: int,
     with_text_encoder: bool,
     shapes: Mapping[str, LayerShape] | None = None,
+    museum_id: str | None = None,
 ) -> Museum:
     """An empty museum: it changes nothing yet.
 
     Args:
         shapes: exactly the layers to make; without it every module of the transformers has rank and alpha.
+        museum_id: by which it is known; None makes one by chance.
     """
     network = LoRANetwork(base, rank=rank, alpha=alpha, seed=seed, with_text_encoder=with_text_encoder, shapes=shapes)
     ledger = Ledger(
-        museum_id=uuid.uuid4().hex,
+        museum_id=museum_id or uuid.uuid4().hex,
         base=BaseRecord(
             fingerprint=base.fingerprint,
             family=base.family.name,
@@ -82,7 +84,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     _check_shapes(path, network, content)
     network.load_tensors(content.lora)
     slots = Slots(base)
-    for record in ledger.styles:
+    for record in (record for record in ledger.styles if record.words):
         vectors = content.slots[record.name]
         slots.add(
             Slot(
@@ -140,10 +142,10 @@ def check_network(
             raise MuseumFileError(f"{path}: this museum has {flag} {found:g}, not {asked:g}; give {found:g}")
     text_keys = tuple(f"lora_{part}_" for part in FAMILIES[ledger.base.family].text_parts)
     has_text = any(key.startswith(text_keys) for key in network.targets)
-    if has_text != with_text_encoder:
+    if has_text != with_text_encoder and not (has_text and network.shaped_by):
         state = "trains" if has_text else "does not train"
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
-    difference = _first_difference(network, shapes) if shapes is not None else None
+    difference = _first_difference(network, shapes) if shapes is not None and not network.shaped_by else None
     if difference is not None:
         raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(ledger)}")
 
@@ -186,14 +188,15 @@ def content_of(museum: Museum) -> MuseumContent:
             )
         }
         for record in museum.ledger.styles
+        if record.words
     }
     lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
     return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=museum.metadata)
 
 
 def museum_file_bytes(museum: Museum, name: str) -> bytes:
-    """The museum as a file called `name`; empty where it has no style, since any run can begin it again."""
-    if not museum.styles():
+    """The museum as a file called `name`; empty where it holds nothing, since any run can begin it again."""
+    if not museum.styles() and not museum.ledger.network.shaped_by:
         return b""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.safetensors"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from museum_plugin.base.encode import decode_latents
-from museum_plugin.base.sampler import SamplingPlan
-from museum_plugin.config.schema import OutputConfig, RunConfig
+from museum_plugin.config.schema import OutputConfig
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
-from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.paths import grid_file, matrix_file, museum_file
@@ -25,7 +23,6 @@ from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
-_EXHIBITED = 6
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class Finished:
     grid: Path | None = None
     matrix: Path | None = None
     verdict: Verdict | None = None
-    seconds_a_step: float | None = None
-    """Mean over the steps of this style."""
 
 
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:
@@ -111,9 +106,8 @@ def _write_pictures(
     names = [record.name for record in museum.ledger.styles]
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
-    write_grid(
-        grid, {title: decode_latents(museum.base, latents) for title, latents in columns.items()}, exhibition.prompts
-    )
+    drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
+    write_grid(grid, drawn, exhibition.prompts)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
@@ -128,25 +122,3 @@ def _write_pictures(
 
 def _title(phrase: str, column: str) -> str:
     return f"{column} ({phrase})" if phrase else column
-
-
-def with_exhibition(ledger: Ledger, run: RunConfig, captions: Sequence[str], plan: SamplingPlan) -> Ledger:
-    """What is drawn for judging is settled by the first style, so that later verdicts can be compared with it.
-
-    Args:
-        captions: of the style, without trigger; drawn unless the run has prompts of its own.
-    """
-    if "exhibition" in ledger.extra:
-        return ledger
-    stride = max(1, len(captions) // _EXHIBITED)
-    prompts = run.preview.prompts or captions[::stride]
-    prompts = tuple(prompts or ("",))[:_EXHIBITED]
-    described = {"prompts": list(prompts), "seed": run.training.seed, **plan.to_dict()}
-    return replace(ledger, extra={**ledger.extra, "exhibition": described})
-
-
-def exhibition_of(ledger: Ledger) -> Exhibition:
-    """What this museum draws for every verdict."""
-    described = dict(ledger.extra["exhibition"])
-    prompts, seed = tuple(described.pop("prompts")), described.pop("seed")
-    return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan.from_dict(described))

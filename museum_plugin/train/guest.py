@@ -15,19 +15,22 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_pictures, encode_prompts
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.guest_pictures import GuestPictures
 from museum_plugin.errors import ConfigError, DataError
 from museum_plugin.judge.signature import signature
 from museum_plugin.methods import build_terms
+from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.material import Material, bank_plan, gather_material
 from museum_plugin.methods.method import REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.file import FileForm, write_museum
 from museum_plugin.museum.ledger import StyleRecord
-from museum_plugin.museum.museum import Museum, Snapshot
+from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.museum.triggers import choose_words, single_token
-from museum_plugin.train.finish import judge_newest, publish, with_exhibition
+from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
+from museum_plugin.train.finish import judge_newest, publish
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.setup import STATISTICS_PICTURES, drawing, style_means
 from museum_plugin.train.step import Rng, penalties
@@ -83,7 +86,7 @@ class GuestStyle:
             replay = bank.batch(count, rng.python, museum.base.device)
             noisy = replay.noisy.requires_grad_(checkpointing)
             with denoiser.watch(self.material.watched) as features:
-                replay_pred = denoiser.predict(noisy, replay.t, self._states(replay.prompts))
+                replay_pred = denoiser.predict(noisy, replay.t, self._states(replay))
         step = Step(
             t=seen.t,
             alpha_bar=denoiser.alpha_bar(seen.t),
@@ -158,10 +161,11 @@ class GuestStyle:
             extra={"captions": list(self.captions)},
         )
 
-    def _states(self, prompts: tuple[str, ...]) -> Tensor:
-        if self.run.network.train_text_encoder:
-            return encode_prompts(self.museum.base, prompts, TextEncoding.of(self.run.base))
-        return self.material.states.states(prompts)
+    def _states(self, replay: ReplayBatch) -> TextStates:
+        if not self.run.network.train_text_encoder:
+            return self.material.states.states(replay.prompts, replay.plain)
+        with self.museum.slots.plain(replay.plain):
+            return encode_prompts(self.museum.base, replay.prompts, TextEncoding.of(self.run.base))
 
 
 def open_guest_slot(museum: Museum, run: RunConfig, path: Path) -> None:
@@ -179,8 +183,8 @@ def open_guest_slot(museum: Museum, run: RunConfig, path: Path) -> None:
             f"style: {name!r} is in {path} already; give this one another name, or go back with "
             f"`python -m museum_plugin rollback {path}`"
         )
-    taken = [word for record in museum.ledger.styles for word in record.words]
-    words = choose_words(museum.base, style.trigger or "auto", run.slot.vectors, taken)
+    taken = [word for record in museum.ledger.styles for word in record.reserved_words]
+    words = choose_words(museum.base, style.trigger or "auto", run.slot.vectors, taken, museum.ledger.museum_id)
     museum.slots.open(name, words, tuple(single_token(museum.base, word) for word in words), run.slot.init)
     log.info("style %r is taught with the trigger %r, which goes into every caption", name, museum.phrase(name))
 
@@ -188,7 +192,6 @@ def open_guest_slot(museum: Museum, run: RunConfig, path: Path) -> None:
 def begin_guest_style(
     run: RunConfig,
     museum: Museum,
-    previous: Snapshot,
     pictures: GuestPictures,
     settings: dict[str, Any],
     *,
@@ -198,7 +201,6 @@ def begin_guest_style(
 
     Args:
         museum: attached, on the device where the host trains.
-        previous: before the slot was opened.
         visible: show how far the drawing is.
     Raises:
         ConfigError: the method is not possible.
@@ -221,7 +223,9 @@ def begin_guest_style(
     with drawing(museum, run.replay, name, visible=visible and draws) as progress:
         bank = bank_plan(run.replay, museum, captions, plan, key)
         material = gather_material(museum, [term for term, _ in terms.values()], bank, text, progress)
-    start = StyleStart(museum, previous, material.bank, material.moments, style_means(latents, base.device))
+    if any(is_unmeasured(record) for record in museum.ledger.styles):
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
+    start = StyleStart(museum, material.bank, material.moments, style_means(latents, base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     return GuestStyle(run, museum, settings, pictures, captions, latents, plan, terms, material)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from random import Random
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -14,12 +15,12 @@ from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from museum_plugin.base.encode import token_embedding
-from museum_plugin.config.schema import RunConfig
+from museum_plugin.config.schema import TOKEN_LENGTHS, RunConfig
 from museum_plugin.errors import MuseumError, NotFiniteError
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.guest import GuestStyle, Seen
 from museum_plugin.train.nonfinite import gradients_are_finite, not_finite_gradients
-from museum_plugin.train.step import number_for, rng_for
+from museum_plugin.train.step import number_for, rng_for, some_of
 
 log = logging.getLogger("museum")
 _NOTHING_KEPT = (
@@ -67,7 +68,7 @@ class GuestLoop:
         self.checkpointing = False
         """Whether the U-Net keeps no activations."""
         self._run, self._museum = run, museum
-        self._step = ExitStack()
+        self._step, self._reading = ExitStack(), ExitStack()
         self._host_runs = False
         self._seen: Seen | None = None
         self._micro = 0
@@ -85,10 +86,11 @@ class GuestLoop:
         base = self._museum.base
         with ExitStack() as held:
             held.callback(self._step.close)
+            held.callback(self._reading.close)
             held.enter_context(self._museum.attached())
             held.enter_context(_joined(self))
             for encoder in base.text_encoders:
-                held.callback(token_embedding(encoder).register_forward_pre_hook(self._open_graph).remove)
+                held.callback(token_embedding(encoder).register_forward_pre_hook(self._before_reading).remove)
             held.callback(base.unet.register_forward_hook(self._see).remove)
             yield
 
@@ -97,6 +99,7 @@ class GuestLoop:
         self._step.close()  # of a step that was broken off
         self._step.enter_context(self._museum.network.dropping(number_for(*self._key())))
         self._host_runs, self._seen = True, None
+        self._reading.close()
 
     @property
     def in_step(self) -> bool:
@@ -110,6 +113,7 @@ class GuestLoop:
             NotFiniteError: something of it is not finite.
         """
         self._host_runs = False
+        self._reading.close()
         if not bool(torch.isfinite(loss)):
             raise NotFiniteError(f"style {self._name!r}: the trainer's own loss is not finite. {_NOTHING_KEPT}")
         if self._seen is None or self.style is None:
@@ -158,13 +162,20 @@ class GuestLoop:
         state = PartialState()
         return self._run.training.seed, self._name, self.steps, self._micro * state.num_processes + state.process_index
 
-    def _open_graph(self, _table: nn.Module, _inputs: Any) -> None:
-        """A host that freezes the text encoder reads captions without gradients, but the slot is learned there.
+    def _before_reading(self, _table: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """The host reads its captions: the slot is learned there, in some of them left out.
 
-        Its own `with` sets the mode back.
+        A host that freezes the text encoder reads without gradients; its own `with` sets the mode back.
         """
-        if self._host_runs:
-            torch.set_grad_enabled(True)
+        if not self._host_runs:
+            return
+        torch.set_grad_enabled(True)
+        share = self._run.slot.dropout
+        if share:
+            chunks = self._run.base.max_token_length // TOKEN_LENGTHS[0]
+            marks = some_of(len(inputs[0]) // chunks, share, Random(f"{number_for(*self._key())}/plain"))
+            self._reading.close()
+            self._reading.enter_context(self._museum.slots.plain(marks))
 
     def _see(self, _unet: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         if self._host_runs and torch.is_grad_enabled():

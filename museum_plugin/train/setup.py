@@ -30,8 +30,10 @@ from museum_plugin.methods.method import REPLAY, StyleStart
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for
 from museum_plugin.train.checkpoint import Origin, Training
+from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
 from museum_plugin.train.identity import digests_in_words, identity_of
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.nonfinite import Skips
@@ -82,6 +84,7 @@ class Lesson:
     unfinished: dict[str, Any]
     """The state of a run that was broken off in this style; empty if there was none."""
     calendar: Calendar
+    order: BatchOrder
     museum_before: bytes = b""
     """The file of the museum before this style, where whole states are saved."""
 
@@ -99,25 +102,30 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     """
     run, museum, text = room.run, room.museum, TextEncoding.of(room.run.base)
     name = style.name or ""
-    previous = museum.snapshot()
     words = _slot_words(room, style)
     settings = describe(replace(run, styles=(style,)))
     origin = Origin(name, identity_of(settings, dataset, museum), digests_in_words(dataset, museum))
     unfinished = state_to_go_on_from(run.output, checkpoint_path(room), origin, museum.styles())
-    calendar = calendar_for(run.training, dataset.batches_per_epoch, room.accelerator.num_processes)
+    processes, process = room.accelerator.num_processes, room.accelerator.process_index
+    accumulated = run.training.gradient_accumulation_steps
+    order = BatchOrder(dataset.batches_per_epoch, accumulated, processes, process)
+    calendar = calendar_for(run.training, order)
     whole_states = run.output.save_state or run.output.save_state_on_train_end
     museum_before = museum_file_bytes(museum, run.output.output_name) if whole_states else b""
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
-    plan = bank_plan(run.replay, museum, captions, sampling_plan(run, dataset, room), (run.training.seed, name))
-    draws = any(REPLAY in term.needs for term, _ in terms.values())
-    with drawing(museum, run.replay, name, visible=draws and room.accelerator.is_local_main_process) as progress:
-        material = gather_material(museum, [term for term, _ in terms.values()], plan, text, progress)
+    plan = sampling_plan(run, dataset, room)
+    visible = room.accelerator.is_local_main_process and any(REPLAY in term.needs for term, _ in terms.values())
+    with drawing(museum, run.replay, name, visible=visible) as progress:
+        drawn = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
+        material = gather_material(museum, [term for term, _ in terms.values()], drawn, text, progress)
+    if any(is_unmeasured(record) for record in museum.ledger.styles):
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
     if words:
         ids = tuple(single_token(museum.base, word) for word in words)
         museum.slots.open(name, words, ids, run.slot.init)
-    start = StyleStart(museum, previous, material.bank, material.moments, style_means(latents, museum.base.device))
+    start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
@@ -134,11 +142,12 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
         bank=material.bank,
         states=material.states,
-        options=PassOptions(run.loss, text, material.watched),
+        options=PassOptions(run.loss, text, material.watched, run.slot.dropout),
         settings=settings,
         origin=origin,
         unfinished=unfinished,
         calendar=calendar,
+        order=order,
         museum_before=museum_before,
     )
 
@@ -171,8 +180,8 @@ def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
     if style.name is None:
         return ()
     museum = room.museum
-    taken = [word for record in museum.ledger.styles for word in record.words]
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken)
+    taken, museum_id = [w for record in museum.ledger.styles for w in record.reserved_words], museum.ledger.museum_id
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum_id)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:

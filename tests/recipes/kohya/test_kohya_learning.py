@@ -139,6 +139,28 @@ def test_a_text_encoder_with_rate_0_gets_no_layers(host: Host, school: School) -
     assert not [name for name in school.numbers() if name.startswith("lora_te")]
 
 
+def test_some_pictures_are_learned_with_the_plain_word(host: Host, school: School) -> None:
+    trainer = host("ink", {"slot_dropout": "0.5"})
+    read: list[torch.Tensor] = []
+    trainer.base.text_encoders[0].register_forward_hook(lambda _m, _i, out: read.append(out.last_hidden_state.detach()))
+    slots = trainer.set_up().network.museum.slots
+    with torch.no_grad():
+        trainer.network.slot[0].mul_(50)
+    trainer.network.on_step_start(None, None)
+    tokenizer = trainer.base.tokenizers[0]
+    prompt = f"a cat in {TRIGGERS['ink']} style"
+    ids = tokenizer([prompt] * 4, padding="max_length", max_length=77, return_tensors="pt").input_ids
+    trainer.base.text_encoders[0](ids)
+    trainer.accelerator.backward(trainer.network.slot[0].sum())
+    trainer.base.text_encoders[0](ids)
+    with slots.disabled():
+        trainer.base.text_encoders[0](ids)
+    mixed, with_slot, plain = read[-3:]
+    is_plain = [torch.equal(row, other) for row, other in zip(mixed, plain, strict=True)]
+    assert sum(is_plain) == 2
+    assert [torch.equal(row, other) for row, other in zip(mixed, with_slot, strict=True)] == [not p for p in is_plain]
+
+
 def test_every_caption_carries_the_trigger(host: Host) -> None:
     trainer = host("ink").run()
     word = TRIGGERS["ink"]
