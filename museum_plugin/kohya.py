@@ -239,7 +239,7 @@ def _borrowed(networks: tuple[Any, Any, tuple[Any, ...]], told: BaseConfig) -> B
     strategy = _of_sd_scripts("library.strategy_base", "TokenizeStrategy").get_strategy()
     tokenizers = (getattr(strategy, name, None) for name in ("tokenizer", "tokenizer1", "tokenizer2"))
     return borrowed_base(
-        told.path.resolve().name,
+        told.path,
         SDXL if len(encoders) == 2 else SD2 if told.v2 else SD1,
         "v_prediction" if told.v_parameterization else "epsilon",
         unet=unet,

@@ -208,6 +208,15 @@ class Trainer:
         return self
 
     def _micro_step(self, source: Source, step: int, micro: int) -> None:
+        self.gradients(source, step, micro)
+        if self.accelerator.sync_gradients and self.args.max_grad_norm:
+            self.accelerator.clip_grad_norm_(self.network.get_trainable_params(), self.args.max_grad_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+
+    def gradients(self, source: Source, step: int, micro: int) -> None:
+        """The forward and backward pass of a micro-step."""
         network, base, accelerator = self.network, self.base, self.accelerator
         network.on_step_start(base.text_encoders[0], base.unet)
         latents, noise, t, captions = source.batch(step, micro)
@@ -221,11 +230,6 @@ class Trainer:
         loss = self.spoil((pred.float() - noise).square().mean())
         self.losses.append(loss.item())
         accelerator.backward(loss)
-        if accelerator.sync_gradients and self.args.max_grad_norm:
-            accelerator.clip_grad_norm_(network.get_trainable_params(), self.args.max_grad_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad()
 
     def _save(self, name: str, steps: int) -> None:
         metadata = {"ss_steps": str(steps), "ss_training_comment": "by hand", "ss_datasets": "x" * 2**20}

@@ -10,7 +10,7 @@ import torch
 from museum_plugin.museum.file import read_ledger
 from museum_plugin.museum.history import history
 from tests.recipes.school import TRIGGERS, School, difference, same, teach_here, tensors_of
-from tests.recipes.sd_scripts import Host, Trainer, teach_ink
+from tests.recipes.sd_scripts import Host, Source, Trainer, teach_ink
 
 
 def tensors_of_bytes(museum: bytes, school: School) -> dict[str, torch.Tensor]:
@@ -108,6 +108,20 @@ def test_accumulated_micro_steps_are_one_large_step(host: Host, school: School) 
     assert difference(*found) < 1e-5
     assert difference(found[0], {**tensors_of_bytes(before, school), "slot neon": found[0]["slot neon"]}) > 1e-3
     assert read_ledger(school.museum).style("neon").steps == 3
+
+
+def test_the_terms_are_scaled_as_the_loss_is(host: Host, school: School) -> None:
+    teach_ink(host)
+    found = []
+    for scale in (1.0, 1024.0):
+        trainer = host("neon", {"method": "finetune", "term_weights": "function_lock=50"}).set_up()
+        trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        trainer.gradients(Source(trainer), 0, 0)
+        found.append([p.grad / scale for p in trainer.network.get_trainable_params() if p.grad is not None])
+        trainer.network.close()
+    assert len(found[0]) > 100
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_are_clipped_with_the_terms_in_them(host: Host, school: School) -> None:

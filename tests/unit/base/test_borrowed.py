@@ -7,22 +7,29 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import save_file
 
 from museum_plugin.base.borrowed import borrowed_base, training_schedule
 from museum_plugin.base.family import SD1, SD2, SDXL, Family
 from museum_plugin.base.load import BaseModel, load_base, tensors_fingerprint
 from museum_plugin.errors import BaseModelError
+from tests.original_layout import original_tensors, write_true_base
 from tests.tiny_models import write_tiny_base
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
-    return load_base(write_tiny_base(Path(tmp_path_factory.mktemp("borrowed")) / "tiny"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("borrowed") / "tiny")
 
 
-def borrow(base: BaseModel, family: Family = SD1) -> BaseModel:
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> BaseModel:
+    return load_base(folder)
+
+
+def borrow(base: BaseModel, family: Family = SD1, path: Path = Path("models/tiny")) -> BaseModel:
     return borrowed_base(
-        "tiny",
+        path,
         family,
         "v_prediction",
         unet=base.unet,
@@ -56,6 +63,25 @@ def test_1x1_convolutions_in_sd2s_projections_are_the_linear_layers_they_were(lo
     assert linear["mid_block.attentions.0.proj_in.weight"].ndim == 2
     expected = tensors_fingerprint((linear, loaded.text_encoders[0].state_dict()))
     assert borrow(loaded, SD2).fingerprint == expected != loaded.fingerprint
+
+
+def test_a_base_is_known_again_although_its_text_encoder_was_rounded(folder: Path, tmp_path: Path) -> None:
+    exact = load_base(folder)
+    fingerprint = exact.fingerprint
+    exact.text_encoders[0].to(torch.float16)
+    assert borrow(exact).fingerprint == fingerprint
+    exact.text_encoders[0].to(torch.bfloat16)
+    assert borrow(exact, path=folder).fingerprint == fingerprint
+    with pytest.raises(BaseModelError, match="rounded to bf16 by the trainer"):
+        borrow(exact, path=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("family", [SD1, SD2], ids=lambda family: family.name)
+def test_so_is_one_of_a_checkpoint_file(tmp_path: Path, family: Family) -> None:
+    exact = load_base(write_true_base(tmp_path / "folder", sd2=family is SD2))
+    save_file(original_tensors(tmp_path / "folder"), tmp_path / "file.safetensors")
+    exact.text_encoders[0].to(torch.bfloat16)
+    assert borrow(exact, family, tmp_path / "file.safetensors").fingerprint == exact.fingerprint
 
 
 def test_the_schedule_is_stable_diffusions() -> None:
