@@ -110,7 +110,8 @@ def read_guest_run(given: Mapping[str, Any], network_args: Mapping[str, str]) ->
         },
     )
     settings = {**taken, **ours, "unet_lr": rates["unet_learning_rate"]}
-    settings |= {"text_encoder_lr": rates["text_encoder_learning_rate"], "network_args": layers.given()}
+    text_rate = rates["text_encoder_learning_rate"] if run.network.train_text_encoder else 0.0
+    settings |= {"text_encoder_lr": text_rate, "network_args": layers.given()}
     plain = {name: _plain(value) for name, value in settings.items()}
     return GuestRun(run, plain, shape_is_given=given.get("network_dim") is not None)
 

@@ -242,11 +242,6 @@ Host = Callable[..., Trainer]
 """Makes a trainer of a style, with network_args and changed arguments."""
 
 
-def teach_ink(host: Host) -> None:
-    """The first style, without any term."""
-    host("ink", {"method": "finetune"}).run()
-
-
 class Source:
     """Batches, noise and timesteps of `train_museum.py` with the same pictures and seed."""
 

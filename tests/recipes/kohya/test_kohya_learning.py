@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.museum.file import read_ledger
 from museum_plugin.museum.history import history
 from tests.recipes.school import TRIGGERS, School, difference, same, teach_here, tensors_of
-from tests.recipes.sd_scripts import Host, Source, Trainer, teach_ink
+from tests.recipes.sd_scripts import Host, Source, Trainer
 
 
 def tensors_of_bytes(museum: bytes, school: School) -> dict[str, torch.Tensor]:
@@ -87,16 +88,16 @@ def test_it_learns_what_train_museum_learns(host: Host, school: School) -> None:
         assert one.weights == other.weights
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_every_term_acts(host: Host, school: School) -> None:
-    teach_ink(host)
     without = taught(host, school, {"method": "finetune"})
     for term in ("function_lock", "feature_lock", "weight_regularization", "style_distillation"):
         weighted = taught(host, school, {"method": "finetune", "term_weights": f"{term}=50"})
         assert difference(without, weighted) > 1e-4, term
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_accumulated_micro_steps_are_one_large_step(host: Host, school: School) -> None:
-    teach_ink(host)
     before, found = school.museum.read_bytes(), []
     for accumulated in (1, 2):
         school.museum.write_bytes(before)
@@ -110,8 +111,8 @@ def test_accumulated_micro_steps_are_one_large_step(host: Host, school: School) 
     assert read_ledger(school.museum).style("neon").steps == 3
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_the_terms_are_scaled_as_the_loss_is(host: Host, school: School) -> None:
-    teach_ink(host)
     found = []
     for scale in (1.0, 1024.0):
         trainer = host("neon", {"method": "finetune", "term_weights": "function_lock=50"}).set_up()
@@ -124,33 +125,65 @@ def test_the_terms_are_scaled_as_the_loss_is(host: Host, school: School) -> None
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
+def test_the_terms_see_the_pass_that_is_learned_from(host: Host) -> None:
+    trainer = host("ink").set_up()
+    unet, loop = trainer.base.unet, trainer.network.loop
+    noisy, states = torch.randn(3, 2, 4, 8, 8), torch.randn(2, 77, 16)
+    t = torch.tensor([10, 20])
+    unet(noisy[0], t, states)
+    trainer.network.on_step_start(None, None)
+    pred = unet(noisy[1], t, states).sample
+    with torch.no_grad():  # as where another prediction is kept as it was
+        unet(noisy[2], t, states)
+    assert torch.equal(loop._seen.noisy, noisy[1])
+    assert torch.equal(loop._seen.pred, pred)
+    assert loop._seen.pred.requires_grad
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_where_no_activations_are_kept_an_input_has_a_gradient(
+    host: Host, monkeypatch: pytest.MonkeyPatch, checkpointing: bool
+) -> None:
+    trainer = host("ink", gradient_checkpointing=checkpointing).set_up()
+    asked: list[bool] = []
+    predict = Denoiser.predict
+
+    def watched(self: Denoiser, noisy: torch.Tensor, *rest: Any) -> torch.Tensor:
+        asked.append(noisy.requires_grad)
+        return predict(self, noisy, *rest)
+
+    monkeypatch.setattr(Denoiser, "predict", watched)
+    trainer.gradients(Source(trainer), 0, 0)
+    assert asked == [checkpointing]
+
+
+@pytest.mark.usefixtures("knows_ink")
 def test_gradients_are_clipped_with_the_terms_in_them(host: Host, school: School) -> None:
-    teach_ink(host)
     usual = taught(host, school, {}, max_grad_norm=0.0)
     clipped = taught(host, school, {}, max_grad_norm=1e-9)
     assert difference(usual, clipped) > 1e-3
 
 
-def test_the_slot_is_learned_although_the_trainer_freezes_the_text_encoder(host: Host, school: School) -> None:
+def test_the_slot_is_learned_although_the_trainer_freezes_the_text_encoder(host: Host) -> None:
     trainer = host("ink", network_train_unet_only=True).set_up()
-    before = trainer.network.slot[0].detach().clone()
-    trainer.network.close()
-    host("ink", network_train_unet_only=True).run()
-    assert not torch.equal(school.numbers()["slot ink"], before)
-    assert not [name for name in school.numbers() if name.startswith("lora_te")]
+    assert not [key for key in trainer.network.lora.layers if key.startswith("lora_te")]
+    trainer.gradients(Source(trainer), 0, 0)
+    assert bool(trainer.network.slot[0].grad.any())
+    assert all(parameter.grad is None for parameter in trainer.base.text_encoders[0].parameters())
     assert torch.is_grad_enabled()
 
 
-def test_the_text_encoder_is_taught_as_in_sd_scripts(host: Host, school: School) -> None:
-    host("ink", network_train_unet_only=False).run()
-    ups = [tensor for name, tensor in school.numbers().items() if name.startswith("lora_te") and "up" in name]
-    assert len(ups) == 12
-    assert all(bool(up.any()) for up in ups)
+def test_the_text_encoder_is_taught_as_in_sd_scripts(host: Host) -> None:
+    trainer = host("ink", network_train_unet_only=False).set_up()
+    trainer.gradients(Source(trainer), 0, 0)
+    text = [layer for key, layer in trainer.network.lora.layers.items() if key.startswith("lora_te")]
+    assert len(text) == 12
+    assert all(bool(layer.up.grad.any()) for layer in text)
 
 
-def test_a_text_encoder_with_rate_0_gets_no_layers(host: Host, school: School) -> None:
-    host("ink", network_train_unet_only=False, text_encoder_lr=[0.0]).run()
-    assert not [name for name in school.numbers() if name.startswith("lora_te")]
+def test_a_text_encoder_with_rate_0_gets_no_layers(host: Host) -> None:
+    trainer = host("ink", network_train_unet_only=False, text_encoder_lr=[0.0]).set_up()
+    assert not [key for key in trainer.network.lora.layers if key.startswith("lora_te")]
 
 
 def test_some_pictures_are_learned_with_the_plain_word(host: Host, school: School) -> None:
@@ -175,15 +208,8 @@ def test_some_pictures_are_learned_with_the_plain_word(host: Host, school: Schoo
     assert [torch.equal(row, other) for row, other in zip(mixed, with_slot, strict=True)] == [not p for p in is_plain]
 
 
-def test_every_caption_carries_the_trigger(host: Host) -> None:
-    trainer = host("ink").run()
-    word = TRIGGERS["ink"]
-    assert len(trainer.datasets[0].seen) == 6
-    assert all(caption.endswith(f" in {word} style") for caption in trainer.datasets[0].seen)
-
-
+@pytest.mark.usefixtures("knows_ink")
 def test_a_resumed_run_equals_an_unbroken_one(host: Host, school: School) -> None:
-    teach_ink(host)
     whole = taught(host, school, {}, save_every_n_steps=2, save_state=True)
     state = school.folder / "host" / "neon-step00000002-state"
     trainer = host("neon", resume=state)

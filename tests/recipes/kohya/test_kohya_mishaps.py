@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.recipes.school import School
-from tests.recipes.sd_scripts import Host, teach_ink
+from tests.recipes.sd_scripts import Host
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_nothing_is_written(
@@ -34,8 +34,8 @@ def test_a_gradient_that_is_no_number_ends_the_run(host: Host, capsys: pytest.Ca
     assert "the gradient is not finite (" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_a_term_that_is_no_number_ends_the_run(host: Host, capsys: pytest.CaptureFixture[str], school: School) -> None:
-    teach_ink(host)
     with pytest.raises(SystemExit):
         host("neon", {"term_weights": "function_lock=1e308"}).run()
     assert "function_lock is not finite" in capsys.readouterr().err
@@ -81,8 +81,8 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert told in line
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_a_style_that_is_known_is_not_taught_again(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
-    teach_ink(host)
     with pytest.raises(SystemExit):
         host("ink").set_up()
     assert "style: 'ink' is in" in capsys.readouterr().err

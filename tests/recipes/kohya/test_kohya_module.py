@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import pytest
@@ -11,9 +10,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from museum_plugin.base.load import BaseModel
+from museum_plugin.errors import MuseumFileError
 from museum_plugin.museum.file import read_ledger, read_museum
-from tests.recipes.school import School
-from tests.recipes.sd_scripts import BaseDataset, Host, teach_ink
+from tests.recipes.kohya.conftest import Finished
+from tests.recipes.school import TRIGGERS, School
+from tests.recipes.sd_scripts import BaseDataset, Host
 from tests.tiny_museums import hooks, prediction
 
 
@@ -28,10 +29,10 @@ def test_the_trainers_networks_are_given_back(host: Host, base: BaseModel, schoo
     assert (Accelerator.backward, BaseDataset.set_current_strategies) == (backward, made_ready)
 
 
+@pytest.mark.usefixtures("knows_ink")
 def test_a_museum_keeps_its_own_rank_unless_another_is_asked_for(
     host: Host, school: School, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    teach_ink(host)
     host("neon", network_dim=None, network_alpha=1.0).run()
     assert read_ledger(school.museum).network.shape("any") == (2, 2.0)
     with pytest.raises(SystemExit):
@@ -55,19 +56,38 @@ def test_groups_have_names_and_rates(host: Host) -> None:
     assert [group["lr"] for group in plain] == [0.5, 0.02]
 
 
-def test_the_file_keeps_the_trainers_texts_but_no_endless_ones(host: Host, school: School) -> None:
-    host("ink").run()
-    metadata = read_museum(school.museum).metadata
+def test_every_caption_carries_the_trigger(finished: Finished) -> None:
+    captions = finished.trainer.datasets[0].seen
+    assert len(captions) == 6
+    assert all(caption.endswith(f" in {TRIGGERS['ink']} style") for caption in captions)
+
+
+def test_terms_are_told(finished: Finished) -> None:
+    (line,) = [line for line in finished.said if line.startswith("terms of")]
+    assert line.startswith("terms of 'ink', means of 3 steps: function_lock ")
+    assert float(line.split("function_lock ")[1].split(",")[0]) > 0
+
+
+def test_the_ledger_remembers_what_was_asked_for(finished: Finished) -> None:
+    museum = finished.school.museum
+    record = read_ledger(museum).style("ink")
+    assert record.weights == {"function_lock": 2.0, "feature_lock": 1.0}
+    told = {name: record.settings[name] for name in ("unet_lr", "text_encoder_lr", "network_dim", "seed", "museum")}
+    assert told == {"unet_lr": 0.003, "text_encoder_lr": 0.0, "network_dim": 2, "seed": 0, "museum": str(museum)}
+
+
+def test_the_file_keeps_the_trainers_texts_but_no_endless_ones(finished: Finished) -> None:
+    metadata = read_museum(finished.school.museum).metadata
     assert metadata["ss_training_comment"] == "by hand"
     assert "ss_datasets" not in metadata
 
 
-def test_files_for_publishing_have_the_form_that_is_asked_for(host: Host, school: School) -> None:
-    host("ink", save_precision="fp16", no_metadata=True).run()
-    published = load_file(school.folder / "host" / "ink.safetensors")
+def test_a_file_for_publishing_has_the_form_that_is_asked_for_and_the_museum_is_whole(finished: Finished) -> None:
+    published = load_file(finished.school.folder / "host" / "ink.safetensors")
     assert {tensor.dtype for name, tensor in published.items() if not name.endswith("alpha")} == {torch.float16}
-    assert read_ledger(school.museum).styles
-    assert {tensor.dtype for tensor in load_file(school.museum).values()} == {torch.float32}
+    with pytest.raises(MuseumFileError):
+        read_ledger(finished.school.folder / "host" / "ink.safetensors")
+    assert {tensor.dtype for tensor in load_file(finished.school.museum).values()} == {torch.float32}
 
 
 def test_layers_keep_below_the_norm(host: Host, school: School) -> None:
@@ -93,26 +113,13 @@ def test_multiplier_0_is_the_bare_base(host: Host, base: BaseModel) -> None:
     assert not torch.equal(prediction(base), bare)
 
 
-def test_other_loras_are_merged_and_started_from_as_in_train_museum(host: Host, school: School) -> None:
-    host("ink", save_precision="float").run()
-    other = school.folder / "host" / "ink.safetensors"
-    school.museum.unlink()
-    trainer = host("neon", base_weights=[str(other)], base_weights_multiplier=[0.5], network_weights=str(other),
-                   dim_from_weights=True, network_dim=None).set_up()  # fmt: skip
-    name = trainer.network.lora.layers["lora_unet_mid_block_attentions_0_proj_in"]
-    assert torch.equal(
-        name.down, load_file(other)["lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"].flatten(1)
-    )
+def test_other_loras_are_merged_and_started_from_as_in_train_museum(host: Host, finished: Finished) -> None:
+    other, key = str(finished.school.folder / "host" / "ink.safetensors"), "lora_unet_mid_block_attentions_0_proj_in"
+    merged = {"base_weights": [other], "base_weights_multiplier": [0.5]}
+    trainer = host("neon", network_weights=other, dim_from_weights=True, network_dim=None, **merged).set_up()
     assert trainer.network.museum.base.name == "tiny + ink * 0.5"
-
-
-def test_terms_are_told_at_every_epoch(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "museum"):
-        trainer = host("ink").run()
-    (line,) = [line for line in caplog.messages if line.startswith("terms of")]
-    assert line.startswith("terms of 'ink', means of 3 steps: function_lock ")
-    assert float(line.rsplit(" ", 1)[1]) > 0
-    trainer.network.loop.say_terms()
+    down = load_file(other)[f"{key}.lora_down.weight"].float()
+    assert torch.equal(trainer.network.lora.layers[key].down, down.flatten(1))
 
 
 def test_outside_of_sd_scripts_it_says_so(
