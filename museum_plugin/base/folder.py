@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from museum_plugin.base.family import SDXL, Family, detect_family
 from museum_plugin.base.layout import SUPPORTED
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def empty_networks(base: BaseOutline) -> EmptyNetworks:
     if base.sketch is not None:
         sketch = base.sketch
         return EmptyNetworks(base.family, sketch.unet.network, (sketch.text_encoder.network,), sketch.vae.network)
+    import_diffusers()
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel

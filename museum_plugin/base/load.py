@@ -25,6 +25,7 @@ from museum_plugin.base.folder import (
     mixed_parts_error,
     sdxl_error,
 )
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
 from museum_plugin.config.schema import BaseConfig
@@ -147,6 +148,7 @@ def _read_folder(path: Path) -> BaseParts:
     family = family_of(path)
     if family is SDXL:
         raise sdxl_error(path)
+    import_diffusers()
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 

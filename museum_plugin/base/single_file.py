@@ -28,6 +28,7 @@ from museum_plugin.base.layout import (
     unet_config,
     vae_config,
 )
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.weight_file import WeightFile, finite_float32, read_weight_file
 from museum_plugin.errors import BaseModelError
 
@@ -120,6 +121,7 @@ def sketch_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> S
     Raises:
         BaseModelError: as `read_single_file`, but that numbers are not finite does not show.
     """
+    import_diffusers()
     from diffusers import DDIMScheduler
 
     file = read_weight_file(path)
