@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from museum_plugin.base.family import SDXL, Family, detect_family
 from museum_plugin.base.layout import SUPPORTED
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _WEIGHTS = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
 """Of the parts that a fingerprint is made of, in its order."""
-_TEXT_LEVEL = "text_model."
+TEXT_LEVEL = "text_model."
 """A level of the text encoder's names, which transformers 5.6 dropped: files may still have it."""
-_NOT_KEPT = "position_ids"
+NOT_KEPT = "position_ids"
 """Written by older software, no part of the model."""
 
 
@@ -100,6 +101,7 @@ def empty_networks(base: BaseOutline) -> EmptyNetworks:
     if base.sketch is not None:
         sketch = base.sketch
         return EmptyNetworks(base.family, sketch.unet.network, (sketch.text_encoder.network,), sketch.vae.network)
+    import_diffusers()
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -134,8 +136,8 @@ def folder_fingerprint(path: Path) -> str | None:
         for file in files:
             with safe_open(file, "pt") as weights:
                 for name in sorted(weights.keys()):
-                    if not name.endswith(_NOT_KEPT):
-                        digest.update(tensor_sample(name.removeprefix(_TEXT_LEVEL), weights.get_tensor(name)))
+                    if not name.endswith(NOT_KEPT):
+                        digest.update(tensor_sample(name.removeprefix(TEXT_LEVEL), weights.get_tensor(name)))
     except (SafetensorError, OSError) as error:
         raise loading_error(path, error) from error
     return digest.hexdigest()

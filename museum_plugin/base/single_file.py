@@ -28,6 +28,7 @@ from museum_plugin.base.layout import (
     unet_config,
     vae_config,
 )
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.weight_file import WeightFile, finite_float32, read_weight_file
 from museum_plugin.errors import BaseModelError
 
@@ -120,6 +121,7 @@ def sketch_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> S
     Raises:
         BaseModelError: as `read_single_file`, but that numbers are not finite does not show.
     """
+    import_diffusers()
     from diffusers import DDIMScheduler
 
     file = read_weight_file(path)
@@ -211,11 +213,16 @@ def convert_text_encoder(file: WeightFile, facts: Mapping[str, Any], tokenizer: 
     return network
 
 
+def text_encoder_tensors(file: WeightFile) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's text encoder by the names of today's CLIPTextModel; their numbers stay on disk."""
+    renamed = _open_clip(file) if any(name.startswith(OPEN_CLIP) for name in file.tensors) else _openai_clip(file)
+    return {name.removeprefix("text_model."): t for name, t in renamed.items() if not _NO_PART.search(name)}
+
+
 def _sketch_text_encoder(file: WeightFile, facts: Mapping[str, Any], tokenizer: CLIPTokenizer) -> Sketch:
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    renamed = _open_clip(file) if any(name.startswith(OPEN_CLIP) for name in file.tensors) else _openai_clip(file)
-    renamed = {name.removeprefix("text_model."): t for name, t in renamed.items() if not _NO_PART.search(name)}
+    renamed = text_encoder_tensors(file)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPTextConfig(**text_config(renamed, facts), **ends, pad_token_id=tokenizer.pad_token_id)
     return _sketch(file.path, "text encoder", lambda: CLIPTextModel(config), renamed)

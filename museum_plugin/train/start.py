@@ -83,7 +83,7 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         places.append(run.output.logging_dir / run.output.output_name / "events")
     for place in places:
         with problems:
-            _check_writable(place, make_folder=not problems.gather)
+            check_writable(place, make_folder=not problems.gather)
 
 
 def _warn_of_idle_options(run: RunConfig) -> None:
@@ -106,7 +106,7 @@ def learning_rates(run: RunConfig) -> tuple[float, ...]:
     return tuple(rate for rate, trained in parts if trained)
 
 
-def _check_writable(path: Path, *, make_folder: bool) -> None:
+def check_writable(path: Path, *, make_folder: bool) -> None:
     """Make a file there; without `make_folder` in the nearest folder that exists."""
     real = Path(os.path.realpath(path))
     folder = real.parent
