@@ -19,5 +19,6 @@ keys.py      module path <-> kohya key; strings only
 ledger.py    the ordered record of styles, as JSON
 file.py      the one safetensors file: whole or not at all
 history.py   earlier versions, and the way back to them
+training_strings.py  how the newest style was taught, for the header
 metadata.py  the strings that WebUIs read
 """
