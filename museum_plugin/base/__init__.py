@@ -4,6 +4,7 @@ family.py    facts of each model family
 folder.py    what a diffusers folder tells without loading the networks
 outline.py   the same of a folder or a checkpoint file
 load.py      a diffusers folder or a checkpoint file -> BaseModel, with its fingerprint
+light_import.py   diffusers without what it loads in vain
 weight_file.py    tensors of a .safetensors or .ckpt file
 layout.py    the original layout of checkpoints: family and sizes from names and shapes; configs/ has the rest
 original_text.py  the text encoders in that layout

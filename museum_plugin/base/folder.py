@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from museum_plugin.base.clip_tokenizer import check_tokenizers, read_tokenizer
 from museum_plugin.base.family import SD1, Family, detect_family
 from museum_plugin.base.layout import SUPPORTED, channels_error
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths, encoder_class
 from museum_plugin.errors import BaseModelError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 _UNET_WEIGHTS, _TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 _CHANNELS = 4
-_NOT_KEPT = "position_ids"
+NOT_KEPT = "position_ids"
 """Written by older software, no part of the model."""
 
 
@@ -89,6 +90,7 @@ def empty_networks(base: BaseOutline) -> EmptyNetworks:
         sketch = base.sketch
         texts = tuple(text.network for text in sketch.text_encoders)
         return EmptyNetworks(base.family, sketch.unet.network, texts, sketch.vae.network)
+    import_diffusers()
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig
@@ -140,7 +142,7 @@ def folder_fingerprint(path: Path) -> str | None:
         for file in files:
             with safe_open(file, "pt") as weights:
                 for name in sorted(weights.keys()):
-                    if not name.endswith(_NOT_KEPT):
+                    if not name.endswith(NOT_KEPT):
                         digest.update(tensor_sample(name.removeprefix(TEXT_LEVEL), weights.get_tensor(name)))
     except (SafetensorError, OSError) as error:
         raise loading_error(path, error) from error

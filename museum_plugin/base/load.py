@@ -6,7 +6,7 @@ The libraries of the networks take seconds to load, so they are loaded with the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from museum_plugin.base.expectation import asked_prediction_type
 from museum_plugin.base.family import SD2, Family
-from museum_plugin.base.folder import check_folder, folder_tokenizers, loading_error
+from museum_plugin.base.folder import NOT_KEPT, check_folder, folder_tokenizers, loading_error
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
 from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths, encoder_class
@@ -59,6 +60,11 @@ class BaseModel:
         """Pixels of a picture for each position of its latent, in one direction."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
+    def bring_vae(self) -> None:
+        """Put the VAE where the U-Net is; trainers put it away while they do not need it."""
+        if next(self.vae.parameters()).device != self.device:
+            self.vae.to(self.device)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
         self.unet.to(device, dtype)
@@ -74,11 +80,17 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
     Reading a whole checkpoint would cost seconds at every start. Rounding to half precision makes the fp16 and fp32
     files of one model equal.
     """
+    return tensors_fingerprint(module.state_dict() for module in modules)
+
+
+def tensors_fingerprint(parts: Iterable[Mapping[str, Tensor]]) -> str:
+    """`weights_fingerprint` of tensors by name, whatever version of transformers named those of a text encoder."""
     digest = hashlib.sha256()
-    for module in modules:
-        tensors = {name.removeprefix(TEXT_LEVEL): tensor for name, tensor in module.state_dict().items()}
+    for part in parts:
+        tensors = {name.removeprefix(TEXT_LEVEL): tensor for name, tensor in part.items()}
         for name, tensor in sorted(tensors.items()):
-            digest.update(tensor_sample(name, tensor))
+            if not name.endswith(NOT_KEPT):
+                digest.update(tensor_sample(name, tensor))
     return digest.hexdigest()
 
 
@@ -127,6 +139,7 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
 def _read_folder(path: Path) -> BaseParts:
     family = check_folder(path)
     tokenizers = folder_tokenizers(path, family)
+    import_diffusers()
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     try:

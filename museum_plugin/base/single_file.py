@@ -26,6 +26,7 @@ from museum_plugin.base.layout import (
     unet_config,
     vae_config,
 )
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.original_text import text_tensors
 from museum_plugin.base.text_encoders import TEXT_LEVEL, encoder_class
 from museum_plugin.base.weight_file import WeightFile, finite_float32, read_weight_file
@@ -115,6 +116,7 @@ def sketch_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> S
     Raises:
         BaseModelError: as `read_single_file`, but that numbers are not finite does not show.
     """
+    import_diffusers()
     from diffusers import DDIMScheduler
 
     file = read_weight_file(path)

@@ -5,6 +5,8 @@
     style_pages.py      what `show` says of one style
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
+    import_lora.py      import: a museum that begins with another program's LoRA
+    resize.py           resize: another rank for the shared LoRA
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
@@ -39,6 +41,8 @@ COMMANDS = {
     "list": Command("list_styles", "the styles of a museum, one line each"),
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
+    "import": Command("import_lora", "begin a museum with a LoRA of another program"),
+    "resize": Command("resize", "give the shared LoRA of a museum another rank"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
     "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),

@@ -7,6 +7,7 @@ import json
 
 from museum_plugin.base.family import FAMILIES
 from museum_plugin.museum.ledger import BaseRecord, Ledger
+from museum_plugin.museum.training_strings import training_strings
 
 LEDGER_KEY = "museum"
 """Metadata key under which the ledger stands."""
@@ -31,6 +32,7 @@ _DERIVED = frozenset(
         "modelspec.date",
         "sshs_model_hash",
         "sshs_legacy_hash",
+        "modelspec.hash_sha256",
     }
 )
 """Always made anew from ledger and tensors; never taken from the strings a caller adds."""
@@ -73,17 +75,20 @@ def extra_metadata(stored: dict[str, str], ledger: Ledger) -> dict[str, str]:
 
 
 def model_hashes(serialised: bytes | memoryview) -> dict[str, str]:
-    """The two hashes by which WebUIs know a LoRA again, as sd-scripts computes them.
+    """The hashes by which WebUIs and sites know a LoRA again, as sd-scripts and ModelSpec 1.0.1 have them.
 
-    sshs_model_hash = sha256 of the data behind the header; sshs_legacy_hash = the first 8 digits of the sha256 of
+    sshs_model_hash = sha256 of the data behind the header, whose first 12 digits are Civitai's AutoV3;
+    modelspec.hash_sha256 is the same behind "0x"; sshs_legacy_hash = the first 8 digits of the sha256 of
     bytes 0x100000 to 0x110000.
 
     Args:
         serialised: a safetensors file whose metadata are its ss_* strings alone.
     """
     header = int.from_bytes(serialised[:8], "little")
+    data = hashlib.sha256(memoryview(serialised)[8 + header :]).hexdigest()
     return {
-        "sshs_model_hash": hashlib.sha256(memoryview(serialised)[8 + header :]).hexdigest(),
+        "sshs_model_hash": data,
+        "modelspec.hash_sha256": f"0x{data}",
         "sshs_legacy_hash": hashlib.sha256(serialised[0x100000:0x110000]).hexdigest()[:8],
     }
 
@@ -117,6 +122,7 @@ def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
 def _default_description(ledger: Ledger, output_name: str) -> dict[str, str]:
     """What a user can say in other words. ModelSpec has one trigger_phrase, the newest style's; usage_hint has all."""
     made = {
+        **(training_strings(ledger.styles[-1]) if ledger.styles else {}),
         "modelspec.title": output_name,
         "modelspec.description": f"One LoRA, styles taught: {len(ledger.styles)}. Triggers: {_triggers(ledger)}",
     }

@@ -23,7 +23,8 @@ from museum_plugin.methods import build_terms
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import Networks, target_modules
-from museum_plugin.museum.lora_file import commonest, file_shapes, merge_all_into_base, read_lora, start_from
+from museum_plugin.museum.lora_file import commonest, file_shapes, merge_all_into_base, start_from
+from museum_plugin.museum.lora_reading import read_lora
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
@@ -85,7 +86,7 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         places.append(run.output.logging_dir / run.output.output_name / "events")
     for place in places:
         with problems:
-            _check_writable(place, make_folder=not problems.gather)
+            check_writable(place, make_folder=not problems.gather)
 
 
 def _warn_of_idle_options(run: RunConfig) -> None:
@@ -108,7 +109,7 @@ def learning_rates(run: RunConfig) -> tuple[float, ...]:
     return tuple(rate for rate, trained in parts if trained)
 
 
-def _check_writable(path: Path, *, make_folder: bool) -> None:
+def check_writable(path: Path, *, make_folder: bool) -> None:
     """Make a file there; without `make_folder` in the nearest folder that exists."""
     real = Path(os.path.realpath(path))
     folder = real.parent
@@ -189,6 +190,8 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         check_shape(run, museum.ledger, origin, None if network.dim_from_weights else asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
+    if not network.train_text_encoder:  # an imported LoRA may have layers there, which then stay as they are
+        museum.network.freeze(f"lora_{part}_" for part in base.family.text_parts)
     given = network.arguments
     museum.network.dropout = Dropout(network.dropout, given.rank_dropout, given.module_dropout)
     return museum
@@ -207,7 +210,7 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
     network, text = run.network, run.network.train_text_encoder
     usual, shapes, factors = LayerShape(network.rank, network.alpha), asked_shapes(network, base), {}
     if network.weights is not None:
-        factors = read_lora(network.weights, "network_weights")
+        factors = read_lora(network.weights, "network_weights", base.family.text_parts)
     if network.weights is not None and network.dim_from_weights:
         shapes = file_shapes(factors, base, network.weights, with_text_encoder=text)
         usual = commonest(shapes.values())
