@@ -15,6 +15,22 @@ from museum_plugin.pocket.vocabulary import build_tokenizer
 from tests.original_layout import Tensors, open_clip_tensors, original_vae, unet_name
 from tests.tiny_models import TINY_SLOT_WORDS
 
+MODEL_INDEX = json.dumps(
+    {
+        "_class_name": "StableDiffusionXLPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "force_zeros_for_empty_prompt": False,
+    }
+)
+
 TINY = {"widths": (8, 16, 16), "heads": (1, 2, 2), "groups": 4, "time": 4, "texts": (8, 12), "pooled": 10, "vae": 4}
 """Sizes of a model that is quick to teach."""
 TRUE = {
@@ -56,7 +72,7 @@ def write_tiny_sdxl(
     )  # fmt: skip
     for name, part in parts.items():
         part.save_pretrained(folder / name)
-    (folder / "model_index.json").write_text(json.dumps(_INDEX, indent=2), encoding="utf-8")
+    (folder / "model_index.json").write_text(MODEL_INDEX, encoding="utf-8")
     return folder
 
 
@@ -114,18 +130,3 @@ def _text_config(width: int, tokenizer: CLIPTokenizer, **more: Any) -> CLIPTextC
         eos_token_id=tokenizer.eos_token_id,
         **more,
     )
-
-
-_INDEX = {
-    "_class_name": "StableDiffusionXLPipeline",
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "tokenizer_2": ["transformers", "CLIPTokenizer"],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "force_zeros_for_empty_prompt": False,
-}

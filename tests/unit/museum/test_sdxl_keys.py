@@ -16,6 +16,7 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.museum.block_weights import BlockCounts
 from museum_plugin.museum.keys import original_path
 from museum_plugin.museum.lora import target_modules
+from museum_plugin.museum.lora_names import place_of
 from museum_plugin.museum.shape import block_counts, block_of
 
 
@@ -90,3 +91,24 @@ def test_paths_of_the_original_code(path: str, original: str) -> None:
 def test_what_is_no_block_has_no_such_path() -> None:
     with pytest.raises(ValueError, match="no module of a U-Net block: 'conv_in'"):
         original_path("conv_in")
+
+
+@pytest.mark.parametrize(
+    ("module", "key"),
+    [
+        (
+            "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+            "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q",
+        ),
+        ("unet.mid_block.resnets.1.conv1", "lora_unet_middle_block_2_in_layers_2"),
+        ("unet.conv_in", "lora_unet_conv_in"),
+        ("text_encoder_2.text_model.encoder.layers.3.mlp.fc1", "lora_te2_text_model_encoder_layers_3_mlp_fc1"),
+        ("lora_unet_output_blocks_2_2_conv", "lora_unet_output_blocks_2_2_conv"),
+    ],
+)
+def test_modules_that_others_name_after_diffusers_have_the_same_keys(module: str, key: str) -> None:
+    assert place_of(module, SDXL.text_parts).key == key
+
+
+def test_with_one_text_encoder_the_names_of_diffusers_stay() -> None:
+    assert place_of("unet.mid_block.resnets.1.conv1", ("te",)).key == "lora_unet_mid_block_resnets_1_conv1"
