@@ -69,13 +69,13 @@ def slots_key(encoder: str) -> str:
     return f"bundle_emb_slots.{encoder}.dora_scale"
 
 
-def write_museum(path: Path, content: MuseumContent, *, keep_history: int, form: FileForm = WHOLE) -> None:
+def write_museum(path: Path, content: MuseumContent, *, keep_history: int | None, form: FileForm = WHOLE) -> None:
     """Write a museum file; equal content gives equal bytes.
 
     Args:
         path: its folder is created; a museum that is there goes to its history.
         content: tensors of any float type and device; stored in the precision of the form, alphas as float32.
-        keep_history: how many earlier versions stay.
+        keep_history: how many earlier versions stay; None keeps all.
     Raises:
         TrainingError: a value is not finite; names the tensor.
         OutputError: nothing can be written, or the header grows too long; the earlier file is untouched.

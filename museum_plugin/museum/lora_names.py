@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from museum_plugin.museum.keys import kohya_key
+from museum_plugin.museum.keys import kohya_key, original_path
 
 DOWN, UP, ALPHA = "down", "up", "alpha"
 _ENDINGS = (
@@ -93,9 +93,17 @@ def place_of(module: str, text_parts: Sequence[str] = ("te",)) -> Place:
         return Place(module, "", "")
     path = path.removeprefix("base_model.model.")
     if part == "unet":
-        return Place(kohya_key("unet", path), part, path)
+        return Place(kohya_key("unet", _in_file(path, text_parts)), part, path)
     number = 1 if part == "text_encoder_2" else 0
     return Place(kohya_key(text_parts[number] if number < len(text_parts) else "te2", path), part, path)
+
+
+def _in_file(path: str, text_parts: Sequence[str]) -> str:
+    """SDXL, which has two text encoders, names modules after the original code."""
+    try:
+        return original_path(path) if len(text_parts) > 1 else path
+    except ValueError:  # no module that a LoRA of ours has a place for
+        return path
 
 
 def _with_text_model(key: str) -> str:

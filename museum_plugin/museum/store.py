@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from museum_plugin.museum.lora import LoRANetwork
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape
 from museum_plugin.museum.slots import Slot, Slots
+
+log = logging.getLogger("museum")
 
 
 def new_museum(
@@ -145,8 +148,10 @@ def check_network(
     if has_text != with_text_encoder and not (has_text and network.shaped_by):
         state = "trains" if has_text else "does not train"
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
-    difference = _first_difference(network, shapes) if shapes is not None and not network.shaped_by else None
-    if difference is not None:
+    difference = _first_difference(network, shapes) if shapes is not None else None
+    if difference is not None and network.shaped_by:
+        log.info("%s: %s; its layers are those of its %s, and stay so", path, difference, network.shaped_by)
+    elif difference is not None:
         raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(ledger)}")
 
 

@@ -6,9 +6,8 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from museum_plugin.base.encode import decode_latents
+from museum_plugin.config.schema import OutputConfig
 from museum_plugin.errors import GateError
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
@@ -16,6 +15,7 @@ from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
+from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
@@ -80,20 +80,13 @@ def _save(room: Classroom, *, beside: bool = False) -> Path:
 
 
 def _judge_and_save(room: Classroom) -> Finished:
-    museum, ledger = room.museum, room.museum.ledger
-    exhibition = exhibition_of(ledger)
-    signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
-    before = {old.name: old.scores[old.name] for old in ledger.styles[:-1] if old.name in old.scores}
-    verdict = judge(museum, exhibition, signatures)
-    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
-    against = tuple(objections(verdict, before, room.run.gate)) if room.run.gate.mode == "on" else ()
-    if against and not ledger.styles[:-1]:
+    verdict, museum = judge_newest(room.museum), room.museum
+    against = tuple(objections(verdict, scores_before(museum), room.run.gate)) if room.run.gate.mode == "on" else ()
+    if against and not museum.ledger.styles[:-1]:
         log.warning("%s; there is no earlier museum to keep, so this one is saved", "; ".join(against))
         against = ()
     path = _save(room, beside=bool(against))
-    grid, matrix = write_pictures(room, verdict, exhibition, before)
-    for sentence in verdict.sentences(before):
-        log.info("  %s", sentence)
+    grid, matrix = publish(museum, room.run.output, verdict)
     return Finished(path, grid, matrix, verdict, against)
 
 
@@ -108,15 +101,45 @@ def _refusal(finished: Finished, style: str, museum: Path | None) -> str:
     )
 
 
-def write_pictures(
-    room: Classroom, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
+def judge_newest(museum: Museum) -> Verdict:
+    """Judge all styles, and give the newest one's record the scores.
+
+    Raises:
+        TrainingError, BaseModelError: what the museum or its base draws is not finite.
+    """
+    ledger = museum.ledger
+    signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
+    verdict = judge(museum, exhibition_of(ledger), signatures)
+    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
+    return verdict
+
+
+def scores_before(museum: Museum) -> dict[str, float]:
+    """The score of each old style right after it was learned."""
+    return {old.name: old.scores[old.name] for old in museum.ledger.styles[:-1] if old.name in old.scores}
+
+
+def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Path, Path]:
+    """Say a verdict in words, and write its grid and retention matrix into `output_dir`.
+
+    Raises:
+        OutputError: a picture cannot be written.
+    """
+    exhibition, before = exhibition_of(museum.ledger), scores_before(museum)
+    files = _write_pictures(museum, output, verdict, exhibition, before)
+    for sentence in verdict.sentences(before):
+        log.info("  %s", sentence)
+    return files
+
+
+def _write_pictures(
+    museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
-    """The grid and the retention matrix of a verdict, in `output_dir`."""
-    museum, output = room.museum, room.run.output
     names = [record.name for record in museum.ledger.styles]
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
-    write_grid(grid, {title: _pictures(room, latents) for title, latents in columns.items()}, exhibition.prompts)
+    drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
+    write_grid(grid, drawn, exhibition.prompts)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
@@ -131,7 +154,3 @@ def write_pictures(
 
 def _title(phrase: str, column: str) -> str:
     return f"{column} ({phrase})" if phrase else column
-
-
-def _pictures(room: Classroom, latents: Tensor) -> Tensor:
-    return decode_latents(room.museum.base, latents)

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from museum_plugin.__main__ import main
+from museum_plugin.methods import material
 from museum_plugin.museum.file import read_museum
-from museum_plugin.train import setup
 from tests.recipes.conftest import Teach
 from tests.recipes.school import School, difference, write_dataset
 from tests.recipes.test_settings import Outcome
@@ -38,14 +38,14 @@ def test_a_style_is_taught_on_an_imported_lora(
     caplog.set_level("INFO", "museum")
     before = imported.numbers()
     drawn: list[str] = []
-    fill = setup.fill_bank
+    fill = material.fill_bank
 
     def watched(museum: object, plan: object, progress: Callable[[int], None]) -> object:
         bank = fill(museum, plan, progress)  # type: ignore[arg-type]
         drawn.extend(anchor.prompt for anchor in bank.anchors if anchor.group == 1 and anchor.prompt)
         return bank
 
-    monkeypatch.setattr(setup, "fill_bank", watched)
+    monkeypatch.setattr(material, "fill_bank", watched)
     command = imported.command("--network_dim=3", "--network_alpha=1.5")
 
     assert teach(command).code == 0
