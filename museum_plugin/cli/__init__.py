@@ -5,6 +5,7 @@
     style_pages.py      what `show` says of one style
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
+    export.py           export: files for WebUIs
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
@@ -38,6 +39,7 @@ COMMANDS = {
     "list": Command("list_styles", "the styles of a museum, one line each"),
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
+    "export": Command("export", "publish a museum for WebUIs: LoRA file, embeddings, texts, in one folder"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
     "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),
