@@ -33,7 +33,8 @@ from museum_plugin.pocket.scenes import held_out_scenes
 from museum_plugin.pocket.styles import FLAT, STYLES
 from museum_plugin.train.loop import train
 
-_DRAWN_SEED = 50_000
+DRAWN_SEED = 50_000
+"""Of the first picture of each score; the next one is one more."""
 
 
 @dataclass
@@ -72,7 +73,7 @@ def examine(museum: Museum, classifier: Classifier, styles: list[str], pictures:
     """Pictures of every style and without trigger."""
     scenes = held_out_scenes()[:pictures]
     return {
-        name: show(museum.base, classifier, scenes, museum.phrase(name or None), seed=_DRAWN_SEED)
+        name: show(museum.base, classifier, scenes, museum.phrase(name or None), seed=DRAWN_SEED)
         for name in ["", *styles]
     }
 
@@ -95,7 +96,7 @@ def teach_and_measure(method: str, seed: int, setting: Setting, classifier: Clas
     result = Result(method, seed, styles)
     base = load_base(run_config(method, seed, folder, styles[0], setting.flags).base.path)
     with torch.no_grad():
-        bare = show(base, classifier, held_out_scenes()[: setting.pictures], "", seed=_DRAWN_SEED)
+        bare = show(base, classifier, held_out_scenes()[: setting.pictures], "", seed=DRAWN_SEED)
     result.base_flat = bare.style_rate(FLAT)
     for number, style in enumerate(styles):
         if method == JOINT and number + 1 < len(styles):

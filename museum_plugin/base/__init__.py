@@ -11,6 +11,7 @@ other_vae.py      --vae
 clip_tokenizer.py    the tokenizer of a checkpoint that brings none
 expectation.py    --v2 and --v_parameterization against what the base says
 text_encoding.py  what changes the text states of a prompt
+text_states.py    what a U-Net is told of prompts
 emphasis.py  weights of words in a prompt
 encode.py    prompts -> text states, pictures -> latents
 schedule.py  the noise schedule, rescaled to end in pure noise

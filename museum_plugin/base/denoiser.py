@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.errors import BaseModelError
 
 
@@ -20,6 +21,7 @@ class Denoiser:
             raise BaseModelError(f"prediction type {base.prediction_type!r} of the base model is not supported")
         self._unet = base.unet
         self._alpha_bar = base.alphas_cumprod
+        self._latent_factor = base.latent_factor
         self.prediction_type = base.prediction_type
 
     @property
@@ -54,10 +56,26 @@ class Denoiser:
             return (noisy - sigma * pred) / signal
         return signal * noisy - sigma * pred
 
-    def predict(self, noisy: Tensor, t: Tensor, text_states: Tensor) -> Tensor:
-        """The U-Net's prediction (B, C, h, w), float32."""
+    def predict(self, noisy: Tensor, t: Tensor, text: TextStates, sizes: Tensor | None = None) -> Tensor:
+        """The U-Net's prediction (B, C, h, w), float32.
+
+        Args:
+            sizes: (B, 6) pixels, see `picture_sizes`; where the family's U-Net takes none they change nothing. None:
+                whole pictures of the size of the latents.
+        """
         dtype = self._unet.dtype
-        return self._unet(noisy.to(dtype), t, text_states.to(dtype)).sample.float()
+        text = text.to(dtype)
+        if text.pooled is None:
+            return self._unet(noisy.to(dtype), t, text.states).sample.float()
+        sizes = self.whole_sizes(noisy) if sizes is None else sizes
+        added = {"text_embeds": text.pooled, "time_ids": sizes}
+        return self._unet(noisy.to(dtype), t, text.states, added_cond_kwargs=added).sample.float()
+
+    def whole_sizes(self, latents: Tensor) -> Tensor:
+        """(B, 6) float32: what `predict` takes for pictures of the latents' own size, of which nothing is cut off."""
+        height, width = (side * self._latent_factor for side in latents.shape[2:])
+        row = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32, device=latents.device)
+        return row.expand(len(latents), -1)
 
     def feature_blocks(self) -> tuple[str, ...]:
         """Names of the blocks that can be watched, from the input to the output."""

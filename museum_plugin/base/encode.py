@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from museum_plugin.base.emphasis import emphasize, weighted_tokens
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -26,7 +27,7 @@ def token_embedding(encoder: nn.Module) -> nn.Embedding:
     return text_model(encoder).embeddings.token_embedding
 
 
-def encode_prompts(base: BaseModel, prompts: Sequence[str], text: TextEncoding | None = None) -> Tensor:
+def encode_prompts(base: BaseModel, prompts: Sequence[str], text: TextEncoding | None = None) -> TextStates:
     """Text states of prompts, through whatever slots and LoRA are active.
 
     A long prompt is read in chunks of 75 tokens, each with its own start and end; their states stand one after another,
@@ -34,14 +35,14 @@ def encode_prompts(base: BaseModel, prompts: Sequence[str], text: TextEncoding |
     sd-scripts and the WebUIs.
 
     Returns:
-        (B, L, D) in the text encoder's precision; L = max_token_length + 2.
+        of B prompts in the text encoder's precision; L = max_token_length + 2.
     """
     text = text or TextEncoding()
     (tokenizer,), (encoder,) = base.tokenizers, base.text_encoders
     ids, weights = token_ids(tokenizer, prompts, text)
     chunks = split_chunks(ids, tokenizer).to(token_embedding(encoder).weight.device)
     states = join_chunks(_states(encoder, chunks.flatten(0, 1), text.clip_skip), len(prompts))
-    return states if weights is None else emphasize(states, weights)
+    return TextStates(states if weights is None else emphasize(states, weights))
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> tuple[Tensor, Tensor | None]:

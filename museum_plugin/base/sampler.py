@@ -14,6 +14,7 @@ from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedulers import run_scheduler
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def sample_latents(
 
 def guidance_states(
     base: BaseModel, prompts: Sequence[str], negative: Sequence[str] | None, text: TextEncoding
-) -> Tensor:
-    """(2B, L, D): the text states of the prompts, then those that guidance leads away from."""
+) -> TextStates:
+    """Of 2B prompts: the text states of the prompts, then those that guidance leads away from."""
     if negative is not None and any(negative):
         return encode_prompts(base, [*prompts, *negative], text)
     states = encode_prompts(base, [*prompts, ""], text)
-    return torch.cat([states[:-1], states[-1:].expand(len(prompts), -1, -1)])
+    return TextStates.cat([states[:-1], states[-1:].repeated(len(prompts))])
 
 
 @torch.no_grad()

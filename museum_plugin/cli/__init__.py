@@ -9,6 +9,7 @@
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
+    check_model.py      check: base model, museum and states
     check_page.py       check: how it is printed
     flag_page.py        flags: the page of all flags
     console.py          errors as a line and an exit code, quiet libraries; shared with train_museum.py

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from museum_plugin.base.folder import BaseOutline, empty_networks
-from museum_plugin.base.other_vae import read_vae
-from museum_plugin.base.outline import outline_fingerprint, read_outline
+from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
+from museum_plugin.cli.check_model import known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import RunConfig
@@ -27,12 +26,9 @@ from museum_plugin.data.inspection import (
     survey_captions,
 )
 from museum_plugin.data.picture import check_mask
-from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history_folder
-from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.store import check_base
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for, preview_due, saves_due
-from museum_plugin.train.checkpoint import check_unfinished
 from museum_plugin.train.paths import (
     checkpoint_file,
     grid_file,
@@ -43,12 +39,7 @@ from museum_plugin.train.paths import (
 )
 from museum_plugin.train.plan import PlannedStyle, plan_styles
 from museum_plugin.train.start import (
-    asked_shapes,
-    check_clip_skip,
-    check_noise_schedule,
     check_run,
-    check_shape,
-    warn_of_another_schedule,
 )
 
 log = logging.getLogger("museum")
@@ -109,14 +100,15 @@ def examine(argv: Sequence[str]) -> Report:
     with _heard(warnings):
         run = gather_command_line(argv, problems)
         check_run(run, problems)
-        base = _base(run, problems)
-        ledger = _ledger(run, base, problems)
+        base = outline_of(run, problems)
+        ledger = known_ledger(run, base, problems)
         datasets, whole = _datasets(run, problems)
         known = {record.name: record for record in ledger.styles} if ledger else {}
         pairs = list(zip(run.styles, datasets, strict=True))
         comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
-        vectors = run.slot.vectors
-        plans = {id(p.style): p for p in plan_styles(list(known.values()), base, comparable, vectors, problems)}
+        museum_id = museum_id_of(run, base, ledger, problems)
+        planned = plan_styles(list(known.values()), base, comparable, run.slot.vectors, problems, museum_id)
+        plans = {id(p.style): p for p in planned}
         styles = []
         number = len(known)
         for style, dataset in pairs:
@@ -126,8 +118,7 @@ def examine(argv: Sequence[str]) -> Report:
             styles.append(_style_report(run, plan, trigger, base, number))
         resumes = None
         with problems:
-            new = [style.name or "" for style in styles if not style.is_taught]
-            resumes = check_unfinished(checkpoint_file(run.output), new, tuple(known))
+            resumes = resumed(run, [plan for plan in plans.values() if not plan.is_taught], tuple(known), problems)
     return Report(
         base=f"{base.name} ({base.family.name}, {base.prediction_type})" if base else str(run.base.path),
         museum=str(run.output.museum) if run.output.museum else None,
@@ -156,46 +147,6 @@ def _heard(warnings: list[str]) -> Iterator[None]:
         log.propagate = passed_on
 
 
-def _base(run: RunConfig, problems: Problems) -> BaseOutline | None:
-    with problems:
-        base = read_outline(run.base)
-        with problems:
-            check_clip_skip(run, base.name, base.text_layers)
-        with problems:
-            if run.base.vae:
-                read_vae(run.base.vae, empty_networks(base).vae)
-        with problems:
-            check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)
-        return base
-    return None
-
-
-def _ledger(run: RunConfig, base: BaseOutline | None, problems: Problems) -> Ledger | None:
-    """The ledger of the museum that grows, if there is one that can be read."""
-    fingerprint = None
-    with problems:
-        # base_weights make another base of it, whose fingerprint needs the weights
-        fingerprint = outline_fingerprint(base) if base and not run.network.base_weights else None
-    shapes = None
-    with problems:
-        shapes = asked_shapes(run.network, empty_networks(base)) if base else None
-    path = run.output.museum
-    if path is None or not path.exists():
-        return None
-    with problems:
-        ledger = read_museum(path).ledger
-        warn_of_another_schedule(ledger, run.loss)
-        with problems:
-            check_shape(run, ledger, path, None if run.network.dim_from_weights else shapes)
-        with problems:
-            if base and fingerprint:
-                check_base(path, ledger, name=base.name, fingerprint=fingerprint)
-        if base and not fingerprint:
-            log.warning("%s: whether %s is its base model shows only when training starts", path, base.path)
-        return ledger
-    return None
-
-
 def _datasets(run: RunConfig, problems: Problems) -> tuple[list[StyleDataset], list[bool]]:
     """The usable pictures of each style, all decoded once with their masks, and whether nothing is wrong with them."""
     datasets, whole = [], []
@@ -218,7 +169,7 @@ def _style_report(
     dataset = plan.dataset
     learned = [picture for picture in dataset.pictures if not picture.subset.is_reg]
     batches = dataset.batches_per_epoch
-    calendar = calendar_for(run.training, max(1, batches), 1)
+    calendar = calendar_for(run.training, BatchOrder(max(1, batches), run.training.gradient_accumulation_steps))
     return StyleReport(
         name=plan.style.name or "LoRA",
         is_taught=plan.is_taught,
@@ -233,7 +184,7 @@ def _style_report(
         captions=_captions(dataset, trigger or "", base, TextEncoding.of(run.base)),
         batches_per_epoch=batches,
         steps=calendar.steps,
-        epochs=calendar.steps * run.training.gradient_accumulation_steps / batches if batches else None,
+        epochs=calendar.steps / calendar.steps_per_epoch if batches else None,
         files={} if plan.is_taught else _style_files(run, plan, number, calendar),
     )
 

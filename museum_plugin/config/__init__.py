@@ -4,6 +4,7 @@ schema/          the frozen dataclasses, one file a topic: one RunConfig holds a
 problems.py      an error at once, or all of them
 refusal.py       the messages: what was found, what is allowed, the nearest known name
 convert.py       a value as the user wrote it -> a value of the right type
+pairs.py         the same for pairs of name and value
 network_arguments.py  sd-scripts' network_args, typed
 learning.py      what several flags decide together: what is trained, and by which optimizer
 read.py          the text files a user names

@@ -38,7 +38,7 @@ from museum_plugin.config.output_config import config_files, config_path, write_
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import named, shown
-from museum_plugin.config.sample_prompts import prompt_list, read_prompt_file, read_prompt_items
+from museum_plugin.config.sample_prompts import prompt_list, prompts_in, read_prompt_file, read_prompt_items
 from museum_plugin.config.schema import NetworkConfig, PromptOptions, RunConfig, StyleData
 from museum_plugin.config.style_names import pick_style, with_triggers, without_museum
 from museum_plugin.errors import ConfigError
@@ -117,6 +117,9 @@ class _Given:
             self.not_honoured[name] = raw
         elif name == "sample_prompts" and isinstance(raw, list):
             self._keep(name, prompt_list(raw, where), where)
+        elif name == "sample_prompts" and isinstance(raw, str) and (prompts := prompts_in(raw, folder)):
+            log.info("%s: no file is named so, and it is taken as prompts, one a line", where)
+            self._keep(name, prompts, where)
         else:
             value = flag.read(raw, where)
             if flag.is_input and isinstance(value, Path):

@@ -6,12 +6,11 @@ Every conversion takes the value and `where` it stood, such as "run.toml: learni
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import math
 from pathlib import Path
 
-from museum_plugin.config.refusal import named, refusal, shown
+from museum_plugin.config.refusal import refusal, shown
 from museum_plugin.errors import ConfigError
 
 INTEGER_LIMIT = 2**63
@@ -120,6 +119,26 @@ def to_path(value: object, where: str) -> Path:
     return Path(value)
 
 
+def to_picture(value: object, where: str) -> Path | str:
+    """The path of a picture, or a data URL, which holds one.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if isinstance(value, str) and value.startswith("data:image/"):
+        return to_text(value, where)
+    return to_path(value, where)
+
+
+def to_spoken(value: object, where: str) -> str:
+    """A text; true and false as front ends write them are taken as words.
+
+    Raises:
+        ConfigError: see `to_text`.
+    """
+    return to_text(str(value) if isinstance(value, bool) else value, where)
+
+
 def to_paths(value: object, where: str) -> tuple[Path, ...]:
     """One path, or a list of them.
 
@@ -226,63 +245,10 @@ def to_count_or_off(value: object, where: str) -> int | None:
     return number or None
 
 
-def to_pairs(value: object, where: str, allowed: str) -> dict[str, object]:
-    """The pairs of `["key=value", ...]` or of a table, values as they stand.
+def to_count_or_one(value: object, where: str) -> int:
+    """A whole number; 0 means nothing was chosen, which is 1.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: not a whole number, or less than 0.
     """
-    if isinstance(value, dict):
-        return dict(value)
-    pairs: dict[str, object] = {}
-    for item in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [None]:
-        name, equals, text = item.partition("=") if isinstance(item, str) else ("", "", "")
-        if not equals or not name.strip():
-            raise refusal(where, value, allowed)
-        pairs[name.strip()] = text.strip()
-    return pairs
-
-
-def to_weights(value: object, where: str) -> dict[str, float]:
-    """Name -> number, from `["name=3", ...]` or a table.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    allowed = "name=number pairs or a table of numbers"
-    return {
-        name: to_float(number, f"{where}: {named(name)}") for name, number in to_pairs(value, where, allowed).items()
-    }
-
-
-def to_arguments(value: object, where: str) -> dict[str, object]:
-    """Name -> Python literal, from `["betas=0.9,0.99", ...]` (sd-scripts) or a table.
-
-    Raises:
-        ConfigError: not such pairs, or a value that is no literal (a text needs quotes).
-    """
-    pairs = to_pairs(value, where, "name=value pairs or a table")
-    parse = _simple if isinstance(value, dict) else _literal
-    return {name: parse(item, f"{where}: {named(name)}") for name, item in pairs.items()}
-
-
-LITERALS = "a number, True, False, None, a list of these, or a text in quotes"
-
-
-def _literal(text: object, where: str) -> object:
-    words = {"true": True, "false": False, "none": None}
-    if str(text).lower() in words:
-        return words[str(text).lower()]
-    try:
-        return _simple(ast.literal_eval(str(text)), where)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise refusal(where, text, LITERALS) from None
-
-
-def _simple(value: object, where: str) -> object:
-    """The value, lists as tuples; nothing that JSON could not hold (a date, a set, inf)."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_simple(item, where) for item in value)
-    if value is None or isinstance(value, (int, str)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise refusal(where, value, LITERALS)
+    return to_count_or_off(value, where) or 1

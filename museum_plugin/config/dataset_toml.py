@@ -48,6 +48,8 @@ class _Reader:
     styles: dict[str | None, _Style] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
     front_end: set[str] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
+    """Where the subsets stand that are not shown even once."""
     problems: Problems = field(default_factory=Problems)
 
     def table(self, value: object, level: str, where: str) -> dict[str, Any]:
@@ -124,6 +126,11 @@ class _Reader:
             subset = self.table(raw_subset, "S", place)
             merged = {**self.defaults, **general, **own, **subset}
             name = merged.get("style")
+            repeats = merged.get("num_repeats", 1)
+            if repeats < 1:  # as in sd-scripts, whose users switch a folder off so
+                log.warning("%s: %s: left out, since its num_repeats is %d", self.path, place, repeats)
+                self.left_out.append(place)
+                continue
             with_metadata.append("metadata_file" in subset)
             with self.problems:
                 self._note_trigger(name, merged.get("trigger"), place)
@@ -177,6 +184,9 @@ class _Reader:
     def result(self) -> tuple[StyleData, ...]:
         """The styles in file order; refuses what cannot be told apart."""
         names = [shown(name) for name in self.styles if name is not None]
+        if self.left_out and not self.styles:
+            told = f"{self.path}: num_repeats is below 1 in {', '.join(self.left_out)}, so no picture is left"
+            self.problems.note(ConfigError(told))
         if None in self.styles and names:
             raise ConfigError(f"{self.path}: style is missing in some datasets while others name {', '.join(names)}")
         owners: dict[str, str | None] = {}

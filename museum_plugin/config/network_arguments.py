@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from museum_plugin.config.convert import to_float, to_int, to_pairs, to_text
+from museum_plugin.config.convert import to_float, to_int, to_text
+from museum_plugin.config.pairs import to_pairs
 from museum_plugin.config.refusal import did_you_mean, refusal
 from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.errors import ConfigError

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from museum_plugin.config.convert import to_float, to_int, to_text
-from museum_plugin.config.read import read_table
+from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import refusal
 from museum_plugin.config.schema import SAMPLERS, PromptOptions
 from museum_plugin.errors import ConfigError
@@ -60,10 +61,10 @@ def read_prompt_file(path: Path) -> Prompts:
         found = _json_list(path)
     else:
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
             raise ConfigError(f'sample_prompts: cannot read "{path}" as UTF-8 text: {error}') from error
-        found = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        found = _lines(text)
     prompts = read_prompt_items(found, str(path))
     if not prompts[0]:
         raise ConfigError(f"sample_prompts: no prompt in {path}; write one a line")
@@ -94,6 +95,31 @@ def prompt_list(raw: list[object], where: str) -> tuple[str, ...]:
     if not all(isinstance(prompt, str) for prompt in raw):
         raise refusal(where, raw, "a text file, or a list of prompts")
     return tuple(map(str, raw))
+
+
+def prompts_in(text: str, folder: Path | None) -> tuple[str, ...] | None:
+    """The prompts of a text that stands where the path of a file is wanted, as lora-scripts writes it.
+
+    Args:
+        folder: of the config file the text stands in.
+    Returns:
+        one a line; None where the text is a path: there is such a file, or it is named like one.
+    """
+    lines = _lines(text)
+    if "\0" in text or os.path.exists(existing(Path(text), folder)) or not any(map(_reads_as_prompt, lines)):
+        return None
+    return tuple(lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Without empty ones and comments."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def _reads_as_prompt(line: str) -> bool:
+    if re.search(r"(^|\s)--[a-z]{1,2}\s", line, flags=re.IGNORECASE):
+        return True
+    return " " in line.strip() and Path(line).suffix.lower() not in (".txt", ".toml", ".json")
 
 
 def _json_list(path: Path) -> list[Any]:

@@ -97,6 +97,18 @@ def load_mask(picture: Picture, flip: bool) -> Tensor:
     return torch.from_numpy(pixels / 255)[None]
 
 
+def picture_sizes(picture: Picture, flip: bool) -> tuple[int, int, int, int, int, int]:
+    """What SDXL is told of a picture: height and width of the file, what is cut off above and on the left, height and
+    width that are trained. In pixels; what is cut off, in those of the resized picture.
+
+    Source: SDXL (arXiv:2307.01952), section 2.2; in the order of sd-scripts. Ours: what is really cut off, also where
+    the crop is random; of a mirrored picture, what its own left side lacks.
+    """
+    place, (width, height) = picture.placement, picture.size
+    left = place.resized[0] - place.bucket[0] - place.left if flip else place.left
+    return height, width, place.top, left, place.bucket[1], place.bucket[0]
+
+
 def vary(picture: Picture, rng: random.Random) -> Picture:
     """The picture with the crop and colours drawn for one batch. Source: sd-scripts (ranges and chances)."""
     subset, old = picture.subset, picture.placement

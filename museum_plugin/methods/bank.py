@@ -7,9 +7,9 @@ pass of its own: neither in the loop nor here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import torch
@@ -19,6 +19,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 
@@ -38,6 +39,8 @@ class Anchor:
     t: int
     pred: Tensor
     """(C, h, w)"""
+    plain: bool = False
+    """Whether the prompt was read without slots."""
     features: tuple[Tensor, ...] = ()
     """The teacher's block outputs, where a term needs them."""
 
@@ -57,6 +60,8 @@ class ReplayBatch:
     """(R, ...) for each watched block."""
     groups: tuple[int, ...]
     """Index of each anchor's style in `Bank.groups`."""
+    plain: tuple[bool, ...] = ()
+    """Which prompts are read without slots; empty: none."""
 
 
 class Bank:
@@ -119,6 +124,7 @@ class Bank:
                 torch.stack(block).to(device) for block in zip(*(a.features for a in picked), strict=True)
             ),
             groups=tuple(a.group for a in picked),
+            plain=tuple(a.plain for a in picked),
         )
 
 
@@ -135,6 +141,8 @@ class BankPlan:
     sampling: SamplingPlan
     seed: int
     batch_size: int = 8
+    plain: Mapping[str, float] = field(default_factory=dict)
+    """By style: the share of its trajectories that are drawn with its plain words, without its slot."""
 
 
 @torch.no_grad()
@@ -150,16 +158,26 @@ def fill_bank(museum: Museum, plan: BankPlan, progress: Callable[[int], None] = 
         count = plan.neutral if index == 0 else plan.per_style
         contents = [plan.contents[i % len(plan.contents)] for i in range(count)]
         seeds = [plan.seed + 7919 * index + i for i in range(count)]
-        for at in range(0, count, plan.batch_size):
-            part = slice(at, at + plan.batch_size)
+        plain = int(plan.plain.get(group, 0.0) * count + 0.5)
+        for part in _parts(plain, count, plan.batch_size):
+            is_plain = part.stop <= plain
             if index == 0:
                 with museum.disabled():
                     anchors += _trajectories(museum, index, contents[part], seeds[part], plan.sampling)
             else:
                 prompts = [with_trigger(content, museum.phrase(group)) for content in contents[part]]
-                anchors += _trajectories(museum, index, prompts, seeds[part], plan.sampling)
+                with museum.slots.disabled() if is_plain else nullcontext():
+                    drawn = _trajectories(museum, index, prompts, seeds[part], plan.sampling)
+                anchors += [replace(anchor, plain=is_plain) for anchor in drawn]
             progress(len(contents[part]))
     return Bank(groups, anchors)
+
+
+def _parts(first: int, count: int, size: int) -> list[slice]:
+    """0 .. count in slices of at most `size`, none of which holds both sides of `first`."""
+    return [
+        slice(at, min(at + size, end)) for start, end in ((0, first), (first, count)) for at in range(start, end, size)
+    ]
 
 
 def _trajectories(
@@ -189,7 +207,7 @@ def with_features(bank: Bank, museum: Museum, states: StateCache, blocks: tuple[
     for anchor in bank.thinned(per_group):
         with museum.disabled() if anchor.group == 0 else nullcontext(), denoiser.watch(blocks) as features:
             t = torch.tensor([anchor.t], device=device)
-            denoiser.predict(anchor.noisy[None].to(device), t, states.states([anchor.prompt]))
+            denoiser.predict(anchor.noisy[None].to(device), t, states.states([anchor.prompt], [anchor.plain]))
         full.append(replace(anchor, features=tuple(feature[0].float().cpu() for feature in features)))
     return Bank(bank.groups, full)
 
@@ -200,14 +218,20 @@ class StateCache:
     def __init__(self, museum: Museum, text: TextEncoding) -> None:
         self._museum = museum
         self._text = text
-        self._states: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
+        self._states: dict[bool, dict[tuple[str, bool], TextStates]] = {True: {}, False: {}}
 
     @torch.no_grad()
-    def states(self, prompts: Sequence[str]) -> Tensor:
-        """(B, L, D); those of the bare base apart from those of the museum."""
+    def states(self, prompts: Sequence[str], plain: Sequence[bool] = ()) -> TextStates:
+        """Of B prompts; those of the bare base apart from those of the museum.
+
+        Args:
+            plain: which prompts are read without slots; empty: none.
+        """
         known = self._states[self._museum.network.enabled]
-        missing = sorted(set(prompts) - set(known))
+        asked = list(zip(prompts, plain or [False] * len(prompts), strict=True))
+        missing = sorted(set(asked) - set(known))
         if missing:
-            found = encode_prompts(self._museum.base, missing, self._text)
-            known.update(zip(missing, found, strict=True))
-        return torch.stack([known[prompt] for prompt in prompts])
+            with self._museum.slots.plain([is_plain for _, is_plain in missing]):
+                found = encode_prompts(self._museum.base, [prompt for prompt, _ in missing], self._text)
+            known.update(zip(missing, found.rows(), strict=True))
+        return TextStates.cat([known[key] for key in asked])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from museum_plugin.methods.bank import Bank, ReplayBatch
 from museum_plugin.methods.moments import InputMoment
-from museum_plugin.museum.museum import Museum, Snapshot
+from museum_plugin.museum.museum import Museum
 
 REPLAY = "replay"
 """Need: every step also predicts a batch of the bank."""
@@ -24,8 +24,7 @@ class StyleStart:
     """What a term knows when a style begins."""
 
     museum: Museum
-    previous: Snapshot
-    """The museum before this style: the teacher."""
+    """As it was before this style, but for the new slot: the teacher."""
     bank: Bank | None
     """Present if any term needs it."""
     moments: dict[str, InputMoment]

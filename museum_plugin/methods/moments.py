@@ -62,7 +62,9 @@ def _predict(denoiser: Denoiser, anchors: list[Anchor], museum: Museum, states: 
     device = museum.base.device
     noisy = torch.stack([anchor.noisy for anchor in anchors]).to(device)
     t = torch.tensor([anchor.t for anchor in anchors], device=device)
-    denoiser.predict(noisy, t, states.states([anchor.prompt for anchor in anchors]))
+    denoiser.predict(
+        noisy, t, states.states([anchor.prompt for anchor in anchors], [anchor.plain for anchor in anchors])
+    )
 
 
 @contextmanager

@@ -7,8 +7,9 @@ dropout.py   what a layer leaves out in a training step
 norms.py     keeping each layer's weight change small
 lora_file.py  other LoRA files: taken as a start, or merged into the base
 slots.py     learned token embeddings, one slot a style
-triggers.py  which words may open a slot
-museum.py    both together: attach, disable, snapshot, take a snapshot's place for a while
+triggers.py  which words may open a slot, and in which order a museum takes them
+new_id.py    the id of a museum that begins
+museum.py    both together: attach, disable
 store.py     Museum <-> MuseumContent: what is checked before a file may be trained on
 keys.py      module path <-> kohya key; strings only
 ledger.py    the ordered record of styles, as JSON

@@ -93,7 +93,7 @@ class Ledger:
     """Everything about a museum that is not a tensor."""
 
     museum_id: str
-    """uuid4, hex; the same for all versions of one museum."""
+    """32 hex digits, the same for all versions of one museum; decides which slot words it takes first."""
     base: BaseRecord
     network: NetworkRecord
     styles: tuple[StyleRecord, ...] = ()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError
-from museum_plugin.museum.lora import LoRANetwork, target_modules
+from museum_plugin.museum.lora import LoRANetwork, Networks, target_modules
 from museum_plugin.museum.shape import LayerShape
 
 log = logging.getLogger("museum")
@@ -134,9 +134,14 @@ def merge_all_into_base(base: BaseModel, paths: Sequence[Path], multipliers: Seq
     Raises:
         ConfigError: a file cannot be read or does not fit.
     """
-    for path, multiplier in zip(paths, [*multipliers, *[1.0] * (len(paths) - len(multipliers))], strict=True):
+    for path, multiplier in with_multipliers(paths, multipliers):
         base = merge_into_base(base, path, multiplier)
     return base
+
+
+def with_multipliers(paths: Sequence[Path], multipliers: Sequence[float]) -> list[tuple[Path, float]]:
+    """Each file with its multiplier, 1 where none is given."""
+    return list(zip(paths, [*multipliers, *[1.0] * (len(paths) - len(multipliers))], strict=True))
 
 
 @torch.no_grad()
@@ -148,6 +153,28 @@ def merge_into_base(base: BaseModel, path: Path, multiplier: float) -> BaseModel
     Raises:
         ConfigError: the file cannot be read or does not fit.
     """
+    factors = fitting_factors(base, path)
+    modules = dict(target_modules(base, with_text_encoder=True, with_convolutions=True))
+    for key, given in factors.items():
+        weight = modules[key].weight
+        change = multiplier * given.scale * (given.up @ given.down)
+        weight += change.view_as(weight).to(weight)
+    log.info("base_weights: %s is merged into the base, times %g", path, multiplier)
+    return replace(
+        base,
+        name=merged_name(base.name, path, multiplier),
+        fingerprint=merged_fingerprint(base.fingerprint, factors, multiplier),
+    )
+
+
+def fitting_factors(base: Networks, path: Path) -> dict[str, Factors]:
+    """The modules of a `base_weights` file that a base has a place for, by kohya key; what has none is told.
+
+    Args:
+        base: its networks; their weights are not read.
+    Raises:
+        ConfigError: the file cannot be read, nothing of it fits, or a module has another width.
+    """
     factors = read_lora(path, "base_weights")
     modules = dict(target_modules(base, with_text_encoder=True, with_convolutions=True))
     _say_what_is_left_out("base_weights", path, factors, modules)
@@ -155,16 +182,22 @@ def merge_into_base(base: BaseModel, path: Path, multiplier: float) -> BaseModel
     for key, given in fitting.items():
         weight = modules[key].weight
         _check_width("base_weights", path, key, given, (weight.shape[0], weight[0].numel()))
-    digest = hashlib.sha256(f"{base.fingerprint}/{multiplier}".encode())
-    for key, given in sorted(fitting.items()):
-        weight = modules[key].weight
-        change = multiplier * given.scale * (given.up @ given.down)
-        weight += change.view_as(weight).to(weight)
+    return fitting
+
+
+def merged_name(base: str, path: Path, multiplier: float) -> str:
+    """What a base is called with a file merged in."""
+    return f"{base} + {path.stem} * {multiplier:g}"
+
+
+def merged_fingerprint(fingerprint: str, factors: Mapping[str, Factors], multiplier: float) -> str:
+    """The fingerprint of a base with the modules of a file merged in."""
+    digest = hashlib.sha256(f"{fingerprint}/{multiplier}".encode())
+    for key, given in sorted(factors.items()):
         digest.update(f"{key}{given.shape}".encode())
         for part in (given.up, given.down):
             digest.update(part.contiguous().numpy().tobytes())
-    log.info("base_weights: %s is merged into the base, times %g", path, multiplier)
-    return replace(base, name=f"{base.name} + {path.stem} * {multiplier:g}", fingerprint=digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _check_width(flag: str, path: Path, key: str, given: Factors, width: tuple[int, int]) -> None:

@@ -16,7 +16,8 @@ _STABILITY = "https://github.com/Stability-AI/generative-models"
 _V_PREDICTION = {"sd1": ("sd_v1_v", "stable-diffusion-v1"), "sd2": ("sd_v2_v", "stable-diffusion-v2-768-v")}
 """Family -> version and architecture where the base predicts v; the version of SDXL is the same for both."""
 
-_CHOSEN = frozenset({"modelspec.title", "modelspec.description"})
+_TRIGGERS = frozenset({"modelspec.usage_hint", "modelspec.trigger_phrase"})
+_CHOSEN = frozenset({"modelspec.title", "modelspec.description"}) | _TRIGGERS
 """Written by default, but a string of the user's own wins."""
 _DERIVED = frozenset(
     {
@@ -33,8 +34,6 @@ _DERIVED = frozenset(
         "modelspec.implementation",
         "modelspec.prediction_type",
         "modelspec.date",
-        "modelspec.usage_hint",
-        "modelspec.trigger_phrase",
         "sshs_model_hash",
         "sshs_legacy_hash",
     }
@@ -67,14 +66,14 @@ def file_metadata(ledger: Ledger, output_name: str, extra: dict[str, str]) -> di
 
 def without_ledger(metadata: dict[str, str]) -> dict[str, str]:
     """Only what a WebUI needs to load the file; what sd-scripts keeps with `no_metadata`, and the triggers."""
-    kept = _DERIVED - {LEDGER_KEY, "ss_tag_frequency"} | {"modelspec.title"}
+    kept = _DERIVED - {LEDGER_KEY, "ss_tag_frequency"} | {"modelspec.title"} | _TRIGGERS
     return {key: text for key, text in metadata.items() if key in kept}
 
 
 def extra_metadata(stored: dict[str, str], ledger: Ledger) -> dict[str, str]:
     """The strings of a file that `file_metadata` did not make itself: its `extra`, back again."""
     defaults = _default_description(ledger, stored.get("ss_output_name", ""))
-    made = {key for key in _CHOSEN if key in stored and stored[key] == _encodable(defaults[key])}
+    made = {key for key in defaults if stored.get(key) == _encodable(defaults[key])}
     return {key: text for key, text in stored.items() if key not in _DERIVED | made}
 
 
@@ -108,7 +107,7 @@ def _sd_scripts_metadata(ledger: Ledger, output_name: str) -> dict[str, str]:
 
 
 def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
-    """ModelSpec 1.0.1. It has one trigger_phrase: the newest style's; usage_hint lists all."""
+    """ModelSpec 1.0.1."""
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": _version_and_architecture(ledger.base)[1] + "/lora",
@@ -116,18 +115,20 @@ def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
         "modelspec.prediction_type": "v" if _predicts_v(ledger.base) else "epsilon",
     }
     if ledger.styles:
-        newest = ledger.styles[-1]
-        metadata["modelspec.date"] = newest.taught_at
-        metadata["modelspec.trigger_phrase"] = newest.trigger
-        metadata["modelspec.usage_hint"] = f"Triggers: {_triggers(ledger)}"
+        metadata["modelspec.date"] = ledger.styles[-1].taught_at
     return metadata
 
 
 def _default_description(ledger: Ledger, output_name: str) -> dict[str, str]:
-    return {
+    """What a user can say in other words. ModelSpec has one trigger_phrase, the newest style's; usage_hint has all."""
+    made = {
         "modelspec.title": output_name,
         "modelspec.description": f"One LoRA, styles taught: {len(ledger.styles)}. Triggers: {_triggers(ledger)}",
     }
+    if ledger.styles:
+        made["modelspec.trigger_phrase"] = ledger.styles[-1].trigger
+        made["modelspec.usage_hint"] = f"Triggers: {_triggers(ledger)}"
+    return made
 
 
 def _triggers(ledger: Ledger) -> str:

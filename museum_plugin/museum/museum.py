@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import LoRANetwork
-from museum_plugin.museum.slots import Slot, Slots
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The numbers of a museum at one moment; later training does not touch them."""
-
-    lora: dict[str, Tensor]
-    slots: dict[str, Slot]
+from museum_plugin.museum.slots import Slots
 
 
 class Museum:
@@ -54,12 +45,12 @@ class Museum:
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """While inside, the base model is bare: bit for bit what it is without a museum."""
-        before = self.network.enabled, self.slots.enabled
-        self.network.enabled = self.slots.enabled = False
+        before, self.network.enabled = self.network.enabled, False
         try:
-            yield
+            with self.slots.disabled():
+                yield
         finally:
-            self.network.enabled, self.slots.enabled = before
+            self.network.enabled = before
 
     def phrase(self, style: str | None) -> str:
         """What the user types for a style; "" for no style."""
@@ -68,31 +59,6 @@ class Museum:
     def styles(self) -> tuple[str, ...]:
         """Names of the taught styles, in order; without the one that is open."""
         return tuple(record.name for record in self.ledger.styles)
-
-    def snapshot(self) -> Snapshot:
-        """A copy of all numbers."""
-        lora = {name: tensor.clone() for name, tensor in self.network.tensors().items()}
-        slots = {
-            name: Slot(s.style, s.words, s.token_ids, tuple(v.detach().clone() for v in s.vectors))
-            for name, s in self.slots.slots.items()
-        }
-        return Snapshot(lora, slots)
-
-    @contextmanager
-    def using(self, snapshot: Snapshot) -> Iterator[None]:
-        """While inside, the museum has the numbers of a snapshot; afterwards its own again.
-
-        Not between a forward pass and its backward: the weights that autograd needs would be others.
-        """
-        now_lora = {name: tensor.clone() for name, tensor in self.network.tensors().items()}
-        now_slots = dict(self.slots.slots)
-        self.network.load_tensors(snapshot.lora)
-        self.slots.slots = dict(snapshot.slots)
-        try:
-            yield
-        finally:
-            self.network.load_tensors(now_lora)
-            self.slots.slots = now_slots
 
     def open_parameters(self, style: str | None) -> list[nn.Parameter]:
         """The vectors of a style's slot while it is open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ class Slots:
         self.base_rows: dict[str, tuple[Tensor, ...]] = {}
         """Style -> (n, d) float32 for each text encoder: the base's own embeddings of the style's words."""
         self.enabled = True
+        self._plain: Tensor | None = None
 
     def add(self, slot: Slot, base_rows: tuple[Tensor, ...] | None = None) -> None:
         """Put a closed slot in place.
@@ -103,6 +104,28 @@ class Slots:
                 stack.callback(handle.remove)
             yield len(self._tables)
 
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """While inside, all words are those of the base."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+    @contextmanager
+    def plain(self, prompts: Sequence[bool]) -> Iterator[None]:
+        """While inside, the marked prompts of a batch have the base's words, as in a client that knows no slots.
+
+        Args:
+            prompts: one mark for each prompt; prompts of several chunks have as many rows of ids in a batch.
+        """
+        before, self._plain = self._plain, torch.tensor(list(prompts), dtype=torch.bool)
+        try:
+            yield
+        finally:
+            self._plain = before
+
     def _hook(self, encoder: int) -> Callable[..., Tensor | None]:
         def put_vectors(table: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             slots = [slot for slot in self.slots.values() if _is_in(slot, inputs[0])] if self.enabled else []
@@ -111,6 +134,9 @@ class Slots:
             rows = torch.full((table.num_embeddings,), -1, dtype=torch.long)
             rows[[i for slot in slots for i in slot.token_ids]] = torch.arange(sum(len(s.token_ids) for s in slots))
             place = rows.to(inputs[0].device)[inputs[0]]
+            if self._plain is not None and self._plain.any():
+                marks = self._plain.repeat_interleave(len(place) // len(self._plain)).to(place.device)
+                place = place.masked_fill(marks[:, None], -1)
             vectors = torch.cat([slot.vectors[encoder] for slot in slots]).to(output)
             return torch.where((place >= 0)[..., None], vectors[place.clamp(min=0)], output)
 

@@ -29,15 +29,17 @@ def new_museum(
     seed: int,
     with_text_encoder: bool,
     shapes: Mapping[str, LayerShape] | None = None,
+    museum_id: str | None = None,
 ) -> Museum:
     """An empty museum: it changes nothing yet.
 
     Args:
         shapes: exactly the layers to make; without it every module of the transformers has rank and alpha.
+        museum_id: by which it is known; None makes one by chance.
     """
     network = LoRANetwork(base, rank=rank, alpha=alpha, seed=seed, with_text_encoder=with_text_encoder, shapes=shapes)
     ledger = Ledger(
-        museum_id=uuid.uuid4().hex,
+        museum_id=museum_id or uuid.uuid4().hex,
         base=BaseRecord(
             fingerprint=base.fingerprint,
             family=base.family.name,

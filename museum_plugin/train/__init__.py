@@ -3,6 +3,7 @@
 loop.py         READ FIRST: the loop over styles and the loop over steps
 start.py        what can fail is found before anything is trained
 setup.py        everything a style needs before its first step
+batch_order.py  which batch is learned when, over epochs, micro-steps and processes
 reader.py       the next batches' pictures, opened in threads
 inputs.py       what a step is given
 step.py         one forward pass of the student, and its loss terms
@@ -27,5 +28,6 @@ preview.py      pictures drawn while a style is being learned
 processes.py    what several processes must agree on
 stop.py         signals
 log.py          the progress bar
+logs.py         tensorboard and wandb
 report.py       the last lines of a run
 """

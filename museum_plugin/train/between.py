@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from museum_plugin.errors import TrainingError
@@ -14,6 +15,8 @@ from museum_plugin.train.optimizer import averaged
 from museum_plugin.train.paths import run_stem
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path
+
+log = logging.getLogger("museum")
 
 
 def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool) -> None:
@@ -38,11 +41,11 @@ def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool) ->
         with averaged(lesson.training.optimizer):  # a state is saved outside: it goes on from the trained numbers
             write_between(room, lesson, done, folder / f"{stem}{save.suffix}.safetensors")
         if save.expired is not None:
-            (folder / f"{stem}{save.expired}.safetensors").unlink(missing_ok=True)
+            _remove(folder / f"{stem}{save.expired}.safetensors")
         if output.save_state:
             _write_state(lesson, done, folder / f"{stem}{save.suffix}-state")
             if save.expired_state is not None:
-                (folder / f"{stem}{save.expired_state}-state").unlink(missing_ok=True)
+                _remove(folder / f"{stem}{save.expired_state}-state")
     if last and (output.save_state or output.save_state_on_train_end):
         _write_state(lesson, done, folder / f"{stem}-state")
 
@@ -56,6 +59,14 @@ def write_between(room: Classroom, lesson: Lesson, done: int, path: Path) -> Non
         write_museum(path, content_of(room.museum), keep_history=0, form=form_for_publishing(room.run.metadata))
     finally:
         room.museum.ledger = ledger
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that is no longer wanted; one that stays is no reason to end a run."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s: cannot be removed: %s; remove it yourself", path, error.strerror or error)
 
 
 def _write_state(lesson: Lesson, done: int, path: Path) -> None:

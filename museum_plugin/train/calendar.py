@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from museum_plugin.config.schema import OutputConfig, PreviewConfig, TrainingConfig
+from museum_plugin.train.batch_order import BatchOrder
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,10 @@ class Save:
     expired_state: str | None
 
 
-def calendar_for(training: TrainingConfig, batches_per_epoch: int, processes: int) -> Calendar:
-    """How long a style takes.
-
-    Args:
-        batches_per_epoch: of the style's pictures.
-        processes: each takes batches of its own.
-    """
-    steps_per_epoch = math.ceil(batches_per_epoch / (training.gradient_accumulation_steps * processes))
-    steps = training.steps if training.epochs is None else training.epochs * steps_per_epoch
-    return Calendar(steps, steps_per_epoch)
+def calendar_for(training: TrainingConfig, order: BatchOrder) -> Calendar:
+    """How long a style takes whose batches are learned in this order."""
+    steps = training.steps if training.epochs is None else training.epochs * order.steps_per_epoch
+    return Calendar(steps, order.steps_per_epoch)
 
 
 def saves_due(output: OutputConfig, calendar: Calendar, done: int) -> list[Save]:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from museum_plugin.config.files import write_atomically
-from museum_plugin.config.flags import BY_NAME
+from museum_plugin.config.flags import told_default
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods.method import Term
 from museum_plugin.museum.museum import Museum
@@ -63,6 +63,7 @@ def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, m
         "identity": origin.identity,
         "words": origin.words,
         "style": origin.style,
+        "museum_id": training.museum.ledger.museum_id,
         "step": step,
         "lora": training.museum.network.tensors(),
         "slot": [vector.detach() for vector in training.museum.open_parameters(origin.style)],
@@ -93,12 +94,17 @@ def check_unfinished(path: Path, styles: Sequence[str], finished: tuple[str, ...
     if not path.exists():
         return None
     state = read_state(path)
-    style, step = state["style"], state["step"]
+    style = state["style"]
     if style in finished or not styles:
         return None
     if style != styles[0]:
         raise unfinished_style(path, style)
-    return f"{style or 'LoRA'} after step {step}, from {path}"
+    return going_on(state)
+
+
+def going_on(state: dict[str, Any]) -> str:
+    """Which style goes on from a state, after how many steps."""
+    return f"{state['style'] or 'LoRA'} after step {state['step']}, from {state['path']}"
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -118,21 +124,23 @@ def read_state(path: Path) -> dict[str, Any]:
         raise _damaged(path) from error
 
 
-def require_same(state: dict[str, Any], origin: Origin) -> None:
+def require_same(state: dict[str, Any], origin: Origin, instead: str = "start the style anew") -> None:
     """Refuse a state of another run.
 
+    Args:
+        instead: what a run does without this state.
     Raises:
         ConfigError: names the first difference, what was found and what is expected.
     """
     found, path = state["identity"], state["path"]
     for key in sorted({*found, *origin.identity}):
-        was, now = (told.get(key, _default(key)) for told in (found, origin.identity))
+        was, now = (_told(identity, key) for identity in (found, origin.identity))
         if was != now:
             if key in DIGESTS:
                 was, now = (words.get(key, "not told") for words in (state.get("words", {}), origin.words))
             raise ConfigError(
                 f"{path}: cannot go on from this checkpoint: {_difference(key, was, now)}; "
-                "give the same settings, or remove the file to start the style anew"
+                f"give the same settings, or remove the file to {instead}"
             )
 
 
@@ -157,9 +165,10 @@ def _damaged(path: Path) -> ConfigError:
     return ConfigError(f"{path}: this checkpoint is damaged; remove it to start the style anew")
 
 
-def _default(key: str) -> object:
-    """Of a flag that one of two versions of this program does not know."""
-    return BY_NAME[key].default if key in BY_NAME else None
+def _told(identity: dict[str, Any], key: str) -> object:
+    """A value of an identity; a flag that its version of this program did not know stands at its default."""
+    value = identity[key] if key in identity else told_default(key)
+    return None if value in ([], {}) else value
 
 
 def unfinished_style(path: Path, style: str) -> ConfigError:

@@ -35,8 +35,6 @@ class Finished:
     grid: Path | None = None
     matrix: Path | None = None
     verdict: Verdict | None = None
-    seconds_a_step: float | None = None
-    """Mean over the steps of this style."""
 
 
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:

@@ -44,16 +44,27 @@ def identity_of(settings: dict[str, Any], dataset: StyleDataset, museum: Museum)
         for vectors in slot.vectors:
             digest.update(vectors.detach().cpu().numpy().tobytes())
     digests = (dataset.fingerprint, digest.hexdigest(), museum.base.fingerprint)
+    return {**settings_identity(settings), **dict(zip(DIGESTS, digests, strict=True))}
+
+
+def settings_identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of an identity that the flags make."""
     told = {key: value for key, value in settings.items() if key not in _NO_PART_OF_THE_RESULT}
-    return {**json.loads(json.dumps(told, default=str)), **dict(zip(DIGESTS, digests, strict=True))}
+    told = json.loads(json.dumps(told, default=str))
+    return dict(told)
 
 
 def digests_in_words(dataset: StyleDataset, museum: Museum) -> dict[str, str]:
     """What stands behind each of the `DIGESTS`, for a user who has to find the difference."""
-    folders = dict.fromkeys(str(picture.subset.image_dir) for picture in dataset.pictures)
     words = (
-        f"{len(dataset.pictures)} pictures of {', '.join(folders)}",
+        pictures_in_words(dataset),
         ", ".join(museum.styles()) or "without a style",
         museum.base.name,
     )
     return dict(zip(DIGESTS, words, strict=True))
+
+
+def pictures_in_words(dataset: StyleDataset) -> str:
+    """How many pictures of which folders."""
+    folders = dict.fromkeys(str(picture.subset.image_dir) for picture in dataset.pictures)
+    return f"{len(dataset.pictures)} pictures of {', '.join(folders)}"

@@ -7,28 +7,17 @@ import torch
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.data.dataset import Batch
+from museum_plugin.data.picture import picture_sizes
 from museum_plugin.train.reader import BatchReader
 from museum_plugin.train.setup import Classroom, Lesson
 from museum_plugin.train.step import ReplayInputs, Rng, StyleBatch
 
 
-def batch_index(room: Classroom, step: int, micro: int) -> int:
-    """Which batch of the style a process takes in a micro-step."""
-    accumulated, processes = room.run.training.gradient_accumulation_steps, room.accelerator.num_processes
-    return (step * accumulated + micro) * processes + room.accelerator.process_index
-
-
 def reader_for(room: Classroom, lesson: Lesson) -> BatchReader:
     """What opens the batches of a style ahead; where latents are cached there is nothing to open."""
     training = room.run.training
-    return BatchReader(
-        lesson.dataset,
-        training.seed,
-        threads=0 if _is_cached(room) else training.reader_threads,
-        stride=room.accelerator.num_processes,
-        accumulated=training.gradient_accumulation_steps,
-        steps=lesson.calendar.steps,
-    )
+    threads = 0 if _is_cached(room) else training.reader_threads
+    return BatchReader(lesson.dataset, training.seed, lesson.order, threads=threads, steps=lesson.calendar.steps)
 
 
 def style_batch(room: Classroom, lesson: Lesson, batch: Batch, *, keep: bool = False) -> StyleBatch:
@@ -41,7 +30,9 @@ def style_batch(room: Classroom, lesson: Lesson, batch: Batch, *, keep: bool = F
     masks = room.cache.masks(batch.pictures, batch.flipped, (latents.shape[2], latents.shape[3]))
     device = room.museum.base.device
     masks = masks if masks is None else masks.to(device)
-    return StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks)
+    shown = zip(batch.pictures, batch.flipped, strict=True)
+    sizes = torch.tensor([picture_sizes(*view) for view in shown], dtype=torch.float32, device=device)
+    return StyleBatch(latents.to(device), prompts(batch, lesson.phrase), weights.to(device), masks, sizes)
 
 
 def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:
@@ -66,8 +57,9 @@ def replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int) -> R
         return None
     batch = lesson.bank.batch(room.run.replay.anchors_beside(pictures), rng.python, room.museum.base.device)
     if room.run.network.train_text_encoder:
-        return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
-    return ReplayInputs(batch, lesson.states.states(batch.prompts))
+        with room.museum.slots.plain(batch.plain):
+            return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
+    return ReplayInputs(batch, lesson.states.states(batch.prompts, batch.plain))
 
 
 def _is_cached(room: Classroom) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack, closing
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,10 +20,15 @@ from museum_plugin.train.calendar import preview_due
 from museum_plugin.train.checkpoint import restore
 from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
-from museum_plugin.train.inputs import batch_index, reader_for, replay_inputs, style_batch
+from museum_plugin.train.inputs import reader_for, replay_inputs, style_batch
 from museum_plugin.train.log import Progress
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
-from museum_plugin.train.nonfinite import advance_without_step, gradients_are_finite, not_finite_gradients
+from museum_plugin.train.nonfinite import (
+    advance_without_step,
+    gradients_are_finite,
+    has_gradients,
+    not_finite_gradients,
+)
 from museum_plugin.train.optimizer import averaged, take_average
 from museum_plugin.train.paths import museum_file
 from museum_plugin.train.plan import styles_to_teach
@@ -68,8 +71,8 @@ def train(run: RunConfig) -> list[Finished]:
                 raise Interrupted(f"stopped before {title}; what was learned is saved. {_GO_ON}", stop.number)
             with stop.at_once(f"stopped while {title} was prepared; what was there before is unchanged. {_GO_ON}"):
                 lesson = begin_style(room, style, dataset)
-            seconds = teach_style(room, lesson, stop)
-            results.append(replace(finish_style(room, lesson), seconds_a_step=seconds))
+            teach_style(room, lesson, stop)
+            results.append(finish_style(room, lesson))
             room.accelerator.wait_for_everyone()
             if room.accelerator.scaler is not None:
                 room.accelerator.free_memory()  # else it would unscale the next style's gradients twice
@@ -97,22 +100,19 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     museum = open_or_begin(run, base)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
-    check_resume(run.output, museum, [style.name or "" for style, _ in lessons])
+    check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
     held.enter_context(museum.attached())
     return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
 
 
-def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
+def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
     """The steps of one style, from wherever a checkpoint left off.
-
-    Returns:
-        Mean seconds of a step.
 
     Raises:
         NotFiniteError: a loss or gradient is not finite; nothing of that step is kept.
         Interrupted: asked to stop; the state after the last whole step is saved.
     """
-    run, museum, accelerator, steps = room.run, room.museum, room.accelerator, lesson.calendar.steps
+    museum, accelerator, steps = room.museum, room.accelerator, lesson.calendar.steps
     optimizer, schedule, skips = lesson.training.optimizer, lesson.training.schedule, lesson.training.skips
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     start = restore(lesson.training, lesson.name, lesson.unfinished)
@@ -120,29 +120,21 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
     smooth = lesson.training.smooth
     progress = Progress(lesson.title, start, steps, museum.base.device, visible=visible, smooth=smooth)
     found: dict[str, Tensor] = {}
-    begun = time.perf_counter()
     with closing(progress), closing(reader_for(room, lesson)) as reader:
         if start == 0:
             _preview(room, lesson, 0, stop)
         for step in range(start, steps):
             try:
-                for micro in range(run.training.gradient_accumulation_steps):
+                for micro in range(lesson.order.micro_steps(step)):
                     found = _backward(room, lesson, reader, step, micro)
                 average_gradients(accelerator, parameters)
-                _check_gradients(room, lesson, step, parameters)
+                _check_gradients(room, lesson, reader, step, parameters)
             except NotFiniteError as refused:
                 skips.take(refused)
                 advance_without_step(schedule)
             else:
                 skips.in_a_row = 0
-                for term, _ in lesson.training.terms.values():
-                    term.after_backward(museum)
-                if run.optimizer.max_grad_norm:
-                    accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
-                optimizer.step()
-                if run.network.scale_weight_norms is not None:
-                    found |= limit_norms(museum.network, run.network.scale_weight_norms)
-                schedule.step()
+                found |= _move(room, lesson, parameters)
             optimizer.zero_grad()
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
@@ -150,7 +142,6 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> float:
             _validate(room, lesson, step + 1, progress)
             _save(room, lesson, step + 1, stop)
     take_average(optimizer)
-    return (time.perf_counter() - begun) / max(1, steps - start)
 
 
 def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
@@ -158,7 +149,7 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
     run, accelerator = room.run, room.accelerator
     part = micro * accelerator.num_processes + accelerator.process_index
     rng = rng_for(run.training.seed, lesson.name, step, part)
-    shown = reader.batch(batch_index(room, step, micro))
+    shown = reader.batch(step, micro)
     batch = style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
         replay = replay_inputs(room, lesson, rng, len(shown.pictures))
@@ -168,13 +159,31 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
         bad = not_finite(found)
         if any_process(accelerator, bool(bad)):
             raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
-        total = torch.stack(list(found.values())).sum() / run.training.gradient_accumulation_steps
+        total = torch.stack(list(found.values())).sum() / lesson.order.micro_steps(step)
         if total.requires_grad:  # not where dropout left out every layer
             accelerator.backward(total)
     return found
 
 
-def _check_gradients(room: Classroom, lesson: Lesson, step: int, parameters: list[Parameter]) -> None:
+def _move(room: Classroom, lesson: Lesson, parameters: list[Parameter]) -> dict[str, Tensor]:
+    """One step of the optimizer and its schedule. Returns what else is shown of it."""
+    run, training = room.run, lesson.training
+    if not has_gradients(parameters):  # dropout left out every layer, and the scaler of fp16 refuses such a step
+        advance_without_step(training.schedule)
+        return {}
+    for term, _ in training.terms.values():
+        term.after_backward(room.museum)
+    if run.optimizer.max_grad_norm:
+        room.accelerator.clip_grad_norm_(parameters, run.optimizer.max_grad_norm)
+    training.optimizer.step()
+    training.schedule.step()
+    limit = run.network.scale_weight_norms
+    return {} if limit is None else limit_norms(room.museum.network, limit)
+
+
+def _check_gradients(
+    room: Classroom, lesson: Lesson, reader: BatchReader, step: int, parameters: list[Parameter]
+) -> None:
     """Refuse a step whose gradients are not finite although its loss is; the scaler of fp16 does so itself.
 
     Raises:
@@ -182,8 +191,7 @@ def _check_gradients(room: Classroom, lesson: Lesson, step: int, parameters: lis
     """
     if room.accelerator.scaler is not None or gradients_are_finite(parameters):
         return
-    seed, micros = room.run.training.seed, range(room.run.training.gradient_accumulation_steps)
-    batches = [lesson.dataset.batch(batch_index(room, step, micro), seed) for micro in micros]
+    batches = [reader.drawn(step, micro) for micro in range(lesson.order.micro_steps(step))]
     pictures = [str(picture.path) for batch in batches for picture in batch.pictures]
     bad = not_finite_gradients(room.museum, lesson.name)
     raise not_finite_error(bad, lesson.title, step, pictures, what="gradient")

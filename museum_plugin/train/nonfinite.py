@@ -44,6 +44,11 @@ def advance_without_step(schedule: LRScheduler) -> None:
         schedule.step()
 
 
+def has_gradients(parameters: Sequence[Parameter]) -> bool:
+    """Whether anything reached any of them."""
+    return any(parameter.grad is not None for parameter in parameters)
+
+
 def gradients_are_finite(parameters: Sequence[Parameter]) -> bool:
     """Whether every number of every gradient is; one look at the device."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

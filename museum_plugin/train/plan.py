@@ -38,7 +38,7 @@ def styles_to_teach(
         ConfigError: the museum knows another style of this name, or a trigger is not possible.
     """
     pairs = list(zip(run.styles, datasets, strict=True))
-    plans = plan_styles(museum.ledger.styles, museum.base, pairs, run.slot.vectors, Problems())
+    plans = plan_styles(museum.ledger.styles, museum.base, pairs, run.slot.vectors, Problems(), museum.ledger.museum_id)
     for plan in plans:
         if plan.is_taught:
             log.info("%s is in the museum already: skipped", plan.style.name)
@@ -51,6 +51,7 @@ def plan_styles(
     styles: Sequence[tuple[StyleData, StyleDataset]],
     vectors: int,
     problems: Problems,
+    museum_id: str = "",
 ) -> list[PlannedStyle]:
     """What the museum will do with each style.
 
@@ -60,6 +61,7 @@ def plan_styles(
         styles: of the run, in order.
         vectors: of each slot.
         problems: where errors go.
+        museum_id: decides which slot words "auto" takes.
     Raises:
         ConfigError: the museum knows another style of this name, or a trigger is not possible.
     """
@@ -69,9 +71,8 @@ def plan_styles(
         is_taught, words = False, tuple[str, ...]()
         with problems:
             is_taught = _is_taught(known, style, dataset)
-        with problems:
             if style.name is not None and base is not None and not is_taught:
-                words = choose_words(base, style.trigger or "auto", vectors, taken)
+                words = choose_words(base, style.trigger or "auto", vectors, taken, museum_id)
         taken += words
         plans.append(PlannedStyle(style, dataset, words, is_taught))
     return plans

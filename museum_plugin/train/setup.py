@@ -30,6 +30,7 @@ from museum_plugin.methods.moments import input_moments
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for
 from museum_plugin.train.checkpoint import Origin, Training
 from museum_plugin.train.identity import digests_in_words, identity_of
@@ -85,6 +86,7 @@ class Lesson:
     unfinished: dict[str, Any]
     """The state of a run that was broken off in this style; empty if there was none."""
     calendar: Calendar
+    order: BatchOrder
     museum_before: bytes = b""
     """The file of the museum before this style, where whole states are saved."""
 
@@ -102,12 +104,14 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     """
     run, museum, text = room.run, room.museum, TextEncoding.of(room.run.base)
     name = style.name or ""
-    previous = museum.snapshot()
     words = _slot_words(room, style)
     settings = describe(replace(run, styles=(style,)))
     origin = Origin(name, identity_of(settings, dataset, museum), digests_in_words(dataset, museum))
     unfinished = state_to_go_on_from(run.output, checkpoint_path(room), origin, museum.styles())
-    calendar = calendar_for(run.training, dataset.batches_per_epoch, room.accelerator.num_processes)
+    processes, process = room.accelerator.num_processes, room.accelerator.process_index
+    accumulated = run.training.gradient_accumulation_steps
+    order = BatchOrder(dataset.batches_per_epoch, accumulated, processes, process)
+    calendar = calendar_for(run.training, order)
     whole_states = run.output.save_state or run.output.save_state_on_train_end
     museum_before = museum_file_bytes(museum, run.output.output_name) if whole_states else b""
     latents = _training_latents(room, dataset)
@@ -123,7 +127,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     if words:
         ids = tuple(single_token(museum.base, word) for word in words)
         museum.slots.open(name, words, ids, run.slot.init)
-    start = StyleStart(museum, previous, bank, moments, _style_means(latents, museum.base.device))
+    start = StyleStart(museum, bank, moments, _style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
@@ -140,11 +144,12 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
         bank=bank,
         states=states,
-        options=PassOptions(run.loss, text, watched),
+        options=PassOptions(run.loss, text, watched, run.slot.dropout),
         settings=settings,
         origin=origin,
         unfinished=unfinished,
         calendar=calendar,
+        order=order,
         museum_before=museum_before,
     )
 
@@ -189,7 +194,7 @@ def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
         return ()
     museum = room.museum
     taken = [word for record in museum.ledger.styles for word in record.words]
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken)
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum.ledger.museum_id)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
@@ -222,6 +227,7 @@ def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: Samp
         contents=tuple(dict.fromkeys([*captions, *old])),
         sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.text),
         seed=_seed(room.run.training.seed, name, "bank"),
+        plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
     )
     total = replay.neutral + replay.per_style * len(museum.styles())
     visible = room.accelerator.is_local_main_process

@@ -8,7 +8,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -28,8 +27,10 @@ from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.train.checkpoint import read_state
+from museum_plugin.train.header import chosen_metadata
+from museum_plugin.train.logs import begin_logs, log_options, logs_folder
 from museum_plugin.train.optimizer import check_optimizer
-from museum_plugin.train.resume import museum_of_state
+from museum_plugin.train.resume import id_to_begin_with, museum_of_state
 from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
@@ -65,6 +66,10 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         if run.output.resume is not None:
             read_state(run.output.resume)
     with problems:
+        log_options(run.log)
+    with problems:
+        chosen_metadata(run.metadata)
+    with problems:
         if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
             raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     with problems:
@@ -84,6 +89,8 @@ def _warn_of_idle_options(run: RunConfig) -> None:
     subsets = [subset for style in run.styles for dataset in style.datasets for subset in dataset.subsets]
     if run.loss.masked_loss and not any(subset.conditioning_data_dir or subset.alpha_mask for subset in subsets):
         log.warning("masked_loss: nothing is masked, since no subset has conditioning_data_dir or alpha_mask")
+    if run.log.with_settings and run.output.log_with is None:
+        log.warning("log_config changes nothing without log_with")
     for option, needed in run.loss.idle:
         log.warning("%s changes nothing without %s", option, needed)
 
@@ -145,22 +152,16 @@ def check_noise_schedule(loss: LossConfig, base: str, prediction_type: str, time
 
 def make_accelerator(run: RunConfig) -> Accelerator:
     """What spreads the run over devices and processes, and writes its logs."""
-    output, told = run.output, run.log
-    folder = output.logging_dir
-    if folder is not None and told.prefix is not None:
-        folder = folder / f"{told.prefix}{datetime.now().strftime('%Y%m%d%H%M%S')}"
+    output = run.output
     launched = int(os.environ.get("LOCAL_RANK", -1)) >= 0
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
         log_with=output.log_with,
-        project_dir=folder,
+        project_dir=logs_folder(run),
     )
     if output.log_with:
-        if told.wandb_api_key is not None and output.log_with in ("wandb", "all"):
-            importlib.import_module("wandb").login(key=told.wandb_api_key)
-        named = {"wandb": {"name": told.wandb_run_name}} if told.wandb_run_name else {}
-        accelerator.init_trackers(told.tracker_name or output.output_name, init_kwargs=named)
+        begin_logs(accelerator, run)
     return accelerator
 
 
@@ -206,7 +207,13 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
         shapes = file_shapes(factors, base, network.weights, with_text_encoder=text)
         usual = commonest(shapes.values())
     museum = new_museum(
-        base, rank=usual.rank, alpha=usual.alpha, seed=run.training.seed, with_text_encoder=text, shapes=shapes
+        base,
+        rank=usual.rank,
+        alpha=usual.alpha,
+        seed=run.training.seed,
+        with_text_encoder=text,
+        shapes=shapes,
+        museum_id=id_to_begin_with(run, base),
     )
     if network.weights is not None:
         start_from(museum.network, factors, network.weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import NotFiniteError
 from museum_plugin.losses.denoising import masked
@@ -56,6 +58,8 @@ class StyleBatch:
     """(B,): below 1 for prior preservation pictures."""
     masks: Tensor | None = None
     """(B, 1, h, w) in 0..1: how much each place counts."""
+    sizes: Tensor | None = None
+    """(B, 6) pixels, see `picture_sizes`; None: whole pictures of the size of the latents."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class ReplayInputs:
     """The bank's batch and the text states of its prompts."""
 
     batch: ReplayBatch
-    states: Tensor
+    states: TextStates
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,24 @@ class PassOptions:
     text: TextEncoding
     watched: tuple[str, ...] = ()
     """Blocks whose outputs a term needs."""
+    slot_dropout: float = 0.0
+    """Share of the samples whose prompts are read without slots."""
     timestep: int | None = None
     """The t of every sample; None draws one for each."""
+
+
+class _Inputs(NamedTuple):
+    """What `Denoiser.predict` takes."""
+
+    noisy: Tensor
+    t: Tensor
+    text: TextStates
+    sizes: Tensor
+
+    def beside(self, other: _Inputs) -> _Inputs:
+        """Both in one batch."""
+        noisy, t, sizes = (torch.cat([getattr(self, n), getattr(other, n)]) for n in ("noisy", "t", "sizes"))
+        return _Inputs(noisy, t, TextStates.cat([self.text, other.text]), sizes)
 
 
 def student_pass(
@@ -103,8 +123,10 @@ def student_pass(
     if options.timestep is not None:
         t = torch.full_like(t, options.timestep)
     noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
-    states = encode_prompts(museum.base, batch.prompts, options.text)
-    pred, replay_pred, features = _predict(denoiser, (noisy, t, states), replay, options.watched)
+    with museum.slots.plain(some_of(len(noise), options.slot_dropout, rng.python)):
+        states = encode_prompts(museum.base, batch.prompts, options.text)
+    sizes = denoiser.whole_sizes(noisy) if batch.sizes is None else batch.sizes
+    pred, replay_pred, features = _predict(denoiser, _Inputs(noisy, t, states, sizes), replay, options.watched)
     step = Step(
         t=t,
         alpha_bar=denoiser.alpha_bar(t),
@@ -118,18 +140,24 @@ def student_pass(
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
 
 
+def some_of(count: int, share: float, rng: Random) -> list[bool]:
+    """Mark `share` of `count` samples, as evenly as whole numbers allow: their number varies by one at most."""
+    start = rng.random()
+    return [int(start + share * (i + 1)) > int(start + share * i) for i in range(count)]
+
+
 def _predict(
-    denoiser: Denoiser, own: tuple[Tensor, Tensor, Tensor], replay: ReplayInputs | None, watched: tuple[str, ...]
+    denoiser: Denoiser, own: _Inputs, replay: ReplayInputs | None, watched: tuple[str, ...]
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    noisy, t, states = own
     if replay is None:
-        return denoiser.predict(noisy, t, states), None, ()
-    other = (replay.batch.noisy, replay.batch.t, replay.states.to(states.dtype))
+        return denoiser.predict(*own), None, ()
+    sizes = denoiser.whole_sizes(replay.batch.noisy)
+    other = _Inputs(replay.batch.noisy, replay.batch.t, replay.states.to(own.text.states.dtype), sizes)
     with denoiser.watch(watched) as features:
-        if noisy.shape[1:] == other[0].shape[1:]:
-            both = denoiser.predict(*(torch.cat(pair) for pair in zip(own, other, strict=True)))
-            pred, replay_pred = both[: len(noisy)], both[len(noisy) :]
-            found = tuple(feature[len(noisy) :] for feature in features)
+        if own.noisy.shape[1:] == other.noisy.shape[1:]:
+            both = denoiser.predict(*own.beside(other))
+            pred, replay_pred = both[: len(own.noisy)], both[len(own.noisy) :]
+            found = tuple(feature[len(own.noisy) :] for feature in features)
         else:
             pred = denoiser.predict(*own)
             features.clear()

@@ -34,7 +34,7 @@ def mean_loss(museum: Museum, latent: Tensor, prompt: str) -> float:
     denoiser, rng = Denoiser(museum.base), torch.Generator().manual_seed(1)
     noise = torch.randn(32, *latent.shape, generator=rng)
     t = torch.randint(denoiser.timesteps, (32,), generator=rng)
-    states = encode_prompts(museum.base, [prompt]).expand(32, -1, -1)
+    states = encode_prompts(museum.base, [prompt]).repeated(32)
     noisy = denoiser.add_noise(latent.expand_as(noise), noise, t)
     return denoising_loss(denoiser.predict(noisy, t, states), noise).mean().item()
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from museum_plugin.config.schema import RunConfig
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train import loop, setup
@@ -99,6 +101,72 @@ def test_one_bad_step_too_many_stops_the_run(
     spoilt(bad_loss, {1, 2})
     assert teach(school.command("--method=finetune", "--skip_nonfinite=1")).code == 6
     assert not school.museum.exists()
+
+
+def test_skipped_steps_count_on_when_a_run_goes_on(
+    school: School, teach: Teach, spoilt: Callable[[Spoil, set[int]], Weights], caplog: pytest.LogCaptureFixture
+) -> None:
+    command = school.command("--method=finetune", "--skip_nonfinite=2", "--max_train_steps=6")
+
+    def bad_and_stopped(found: dict[str, Tensor], museum: Museum) -> None:
+        bad_loss(found, museum)
+        signal.raise_signal(signal.SIGINT)
+
+    spoilt(bad_and_stopped, {1})
+    assert teach(command).code == 130
+    spoilt(bad_loss, {1, 2})
+    done = teach(command)
+
+    assert done.code == 6, "the one before the stop is the first of three in a row"
+    assert "step 3" in done.errors[0]
+    assert [text[-31:] for text in caplog.messages if "in a row" in text] == [
+        f"kipped ({n} in a row, at most 2)." for n in (1, 2)
+    ]
+
+
+def test_a_file_in_between_that_cannot_be_removed_ends_no_run(
+    school: School, teach: Teach, spoilt: Callable[[Spoil, set[int]], Weights], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = school.museum.with_name("mine-step00000001.safetensors")
+
+    def folder_in_its_place(found: dict[str, Tensor], museum: Museum) -> None:
+        first.unlink()
+        first.mkdir()
+
+    spoilt(folder_in_its_place, {3})
+
+    done = teach(
+        school.command("--method=finetune", "--save_every_n_steps=1", "--save_last_n_steps=1", "--max_train_steps=5")
+    )
+
+    assert done.code == 0, done.err
+    assert [text for text in caplog.messages if "cannot be removed" in text and str(first) in text]
+    assert caplog.text.count("cannot be removed") == 1
+    assert not first.with_name("mine-step00000002.safetensors").exists()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_step_in_which_dropout_left_out_every_layer_moves_nothing(
+    school: School, teach: Teach, monkeypatch: pytest.MonkeyPatch, scaled: bool
+) -> None:
+    """Also where gradients are scaled, as with fp16."""
+    make_accelerator = loop.make_accelerator
+
+    def with_scaler(run: RunConfig) -> Accelerator:
+        accelerator = make_accelerator(run)
+        accelerator.scaler = torch.amp.GradScaler("cpu") if scaled else None
+        return accelerator
+
+    monkeypatch.setattr(loop, "make_accelerator", with_scaler)
+
+    done = teach(school.command("--network_args", "module_dropout=0.9999999", "--save_every_n_steps=1", museum=False))
+
+    assert done.code == 0, done.err
+    one, last = (
+        read_museum(school.museum.with_name(name)).lora
+        for name in ("mine-step00000001.safetensors", "mine.safetensors")
+    )
+    assert not moved(one, last)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

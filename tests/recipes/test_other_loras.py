@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from museum_plugin.__main__ import main
+from museum_plugin.cli.check_report import examine
 from museum_plugin.museum.file import read_museum
 from tests.recipes.conftest import Teach
 from tests.recipes.school import School, difference, same
@@ -106,12 +107,17 @@ def test_merged_loras_change_the_base_and_stay_out_of_the_file(
         f"--out={apart.folder / 'drawn'}",
     ]
     assert main(order) == 0
-    assert teach(apart.command(*merged, styles=("ink", "neon"))).code == 0
-    plain = teach(apart.command("--method=finetune", styles=("ink", "neon")))
-    assert plain.code == 5
-    assert "taught on base model 'own base + other * 0.5'" in plain.err
-    other = teach(apart.command(*merged[:-1], "0.25", styles=("ink", "neon")))
-    assert other.code == 5
+    commands = [
+        apart.command(*flags, styles=("ink", "neon"))
+        for flags in (merged, ["--method=finetune"], [*merged[:-1], "0.25"])
+    ]
+    checked = [examine(command) for command in commands]
+    assert (checked[0].problems, checked[0].warnings) == ((), ())
+    done = [teach(command) for command in commands]
+    assert [each.code for each in done] == [0, 5, 5]
+    assert "taught on base model 'own base + other * 0.5'" in done[1].err
+    for report, each in zip(checked[1:], done[1:], strict=True):
+        assert [f"error: {problem}" for problem in report.problems] == each.errors
     apart.museum.unlink()
     assert teach(apart.command("--method=finetune")).code == 0
     assert difference(apart.numbers(), with_weights) > 1e-6

@@ -99,6 +99,8 @@ def header(path: Path) -> dict[str, str]:
 
 def test_what_the_user_says_stands_in_the_header_and_no_secret(school: School, teach: Teach) -> None:
     texts = {"title": "Inks", "author": "Ann", "description": "D", "license": "CC0", "tags": "ink, wash"}
+    texts |= {"usage_hint": "zorvex", "merged_from": "A, B", "trigger_phrase": "a zorvex", "preprocessor": "none"}
+    texts |= {"is_negative_embedding": "false", "thumbnail": "data:image/png;base64,iVBORw0KGgo="}
     flags = [f"--metadata_{name}={text}" for name, text in texts.items()]
     flags += ["--training_comment=first", "--save_every_n_steps=2", "--save_precision=fp16", "--no_metadata"]
 
@@ -132,6 +134,21 @@ def test_logs_of_several_runs_lie_apart_where_they_have_a_prefix(school: School,
     (file,) = logs.rglob("events.out.tfevents.*")
     assert re.fullmatch(r"ink-20\d{12}", file.relative_to(logs).parts[0])
     assert "tracker" in file.relative_to(logs).parts
+
+
+def test_settings_go_into_the_logs_where_asked_for(school: School, teach: Teach) -> None:
+    logs = school.folder / "logs"
+    (school.folder / "logs.toml").write_text("[tensorboard]\nfilename_suffix = '.mine'\n", encoding="utf-8")
+    flags = ["--log_with=tensorboard", f"--logging_dir={logs}", f"--log_tracker_config={school.folder / 'logs.toml'}"]
+
+    assert teach(school.command(*flags, "--log_config", "--wandb_api_key=k3y", museum=False)).code == 0
+
+    assert list(logs.rglob("events.out.tfevents.*.mine"))
+    (file,) = logs.rglob("hparams.yml")
+    told = file.read_text(encoding="utf-8")
+    assert "network_dim: 2" in told
+    for hidden in ("k3y", str(school.base), str(school.folder)):
+        assert hidden not in told
 
 
 def test_earlier_versions_are_kept(school: School, teach: Teach) -> None:

@@ -234,3 +234,14 @@ def test_a_checkpoint_left_behind_by_a_finished_style_is_no_hindrance(unfinished
 
     assert teach(unfinished.command("--method=finetune", styles=("neon",))).code == 0
     assert not unfinished.checkpoint.exists()
+
+
+def test_a_museum_that_a_run_had_begun_keeps_its_id(unfinished: School, teach: Teach) -> None:
+    """It decides which slot words are taken, whatever has come to lie beside the museum since."""
+    state = torch.load(unfinished.checkpoint, weights_only=True)
+    assert len(state["museum_id"]) == 32
+    torch.save({**state, "museum_id": "f" * 32}, unfinished.checkpoint)
+
+    assert teach(unfinished.command("--method=finetune")).code == 0
+
+    assert read_museum(unfinished.museum).ledger.museum_id == "f" * 32

@@ -105,6 +105,11 @@ def test_micro_steps_are_averaged(outcome: Outcome) -> None:
     assert sizes[1] < 1.5 * sizes[0]
 
 
+def test_no_step_reaches_over_the_end_of_an_epoch(outcome: Outcome) -> None:
+    """An epoch has two batches; a step that might have five has these two, and their mean."""
+    assert same(outcome("--gradient_accumulation_steps=5"), outcome("--gradient_accumulation_steps=2"))
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from museum_plugin.cli.check_report import examine
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history
 from museum_plugin.train import loop
@@ -71,6 +72,11 @@ def state_of(school: School, name: str) -> Path:
     return school.museum.parent / f"mine-{name}-state"
 
 
+def checked(command: list[str]) -> list[str]:
+    """The problems that `check` finds."""
+    return list(examine(command).problems)
+
+
 def test_states_and_files_lie_beside_each_other(unbroken: School) -> None:
     names = {path.name for path in unbroken.museum.parent.iterdir()}
     for style in STYLES:
@@ -88,7 +94,10 @@ def test_a_run_goes_on_exactly(
     unbroken: Unbroken, school: School, teach: Teach, losses: Losses, name: str, left: int
 ) -> None:
     """Into another folder and another museum: the state stands on its own."""
-    done = teach(school.command(*FLAGS, f"--resume={state_of(unbroken, name)}", styles=STYLES))
+    command = school.command(*FLAGS, f"--resume={state_of(unbroken, name)}", styles=STYLES)
+    assert checked(command) == []
+
+    done = teach(command)
 
     assert done.code == 0, done.err
     assert len(unbroken.losses) == 8
@@ -107,6 +116,7 @@ def test_a_plain_lora_goes_on_exactly(school: School, teach: Teach) -> None:
 
     assert teach(command("unbroken")).code == 0
     state = school.folder / "unbroken" / "mine-step00000002-state"
+    assert examine(command("other", f"--resume={state}")).resumes == f"LoRA after step 2, from {state}"
 
     assert teach(command("other", f"--resume={state}")).code == 0
 
@@ -119,8 +129,10 @@ def test_the_same_command_goes_on_behind_its_state(unbroken: School, school: Sch
     school.checkpoint.parent.mkdir()
     shutil.copy(state_of(unbroken, "ink-step00000003"), school.checkpoint)
     state = state_of(unbroken, "ink-step00000001")
+    command = school.command(*FLAGS, f"--resume={state}", styles=("ink",))
+    assert examine(command).resumes == f"ink after step 3, from {school.checkpoint}"
 
-    done = teach(school.command(*FLAGS, f"--resume={state}", styles=("ink",)))
+    done = teach(command)
 
     assert done.code == 0
     assert not (school.museum.parent / "mine-step00000003.safetensors").exists()
@@ -177,6 +189,7 @@ def test_a_state_that_does_not_fit_is_refused(
     assert len(done.errors) == 1
     for text in named:
         assert text in done.errors[0]
+    assert checked(command) == [done.errors[0].removeprefix("error: ")], "check says the same beforehand"
 
 
 def test_a_state_of_another_museum_is_refused(unbroken: School, school: School, teach: Teach) -> None:

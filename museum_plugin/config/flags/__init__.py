@@ -90,8 +90,13 @@ def describe(config: RunConfig) -> dict[str, object]:
     return described
 
 
+def told_default(name: str) -> object:
+    """What `describe` says of a flag that was not given; None where nobody knows the flag, or it has no default."""
+    return _plain(BY_NAME[name].default, BY_NAME[name]) if name in BY_NAME else None
+
+
 def _plain(value: Any, flag: Flag) -> object:
-    if flag.name == "resolution":
+    if flag.name == "resolution" and value is not None:
         return ",".join(str(side) for side in value)
     if isinstance(value, Path):
         return str(value)

@@ -67,6 +67,11 @@ class Flag:
         return self.field.partition(".")[2]
 
     @property
+    def is_place(self) -> bool:
+        """Whether it says where something lies."""
+        return self.convert in (to_path, to_paths)
+
+    @property
     def default(self) -> object:
         """The schema's default; None where there is none."""
         for field in fields(SECTIONS[self.section]) if self.section in SECTIONS else ():
@@ -76,7 +81,7 @@ class Flag:
 
     def is_unset(self, value: object) -> bool:
         """Whether front ends write this value for nothing: an empty list of rates, or false for a path."""
-        return (value == [] and self.convert is to_rates) or (value is False and self.convert in (to_path, to_paths))
+        return (value == [] and self.convert is to_rates) or (value is False and self.is_place)
 
     def read(self, value: object, where: str) -> object:
         """The typed value.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_path, to_text
+from museum_plugin.config.convert import to_bool, to_path, to_picture, to_spoken, to_text
 from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
     Flag("log_prefix", "log.prefix", to_text, "logs go to a folder of their own in logging_dir: this and the time"),
     Flag("log_tracker_name", "log.tracker_name", to_text, "name of the logs (default: output_name)"),
+    Flag("log_tracker_config", "log.tracker_config", to_path,
+         "TOML file with a table for each log, [tensorboard] or [wandb], of what it is told besides", is_input=True),
+    Flag("log_config", "log.with_settings", to_bool, "write the settings of the run into its logs, without paths"),
     Flag("wandb_run_name", "log.wandb_run_name", to_text, "name of this run at wandb"),
     Flag("wandb_api_key", "log.wandb_api_key", to_text, "key to log in at wandb; written nowhere", is_secret=True),
     Flag("console_log_level", "log.console_level", to_text,
@@ -18,6 +21,16 @@ FLAGS: tuple[Flag, ...] = (
     Flag("metadata_description", "metadata.description", to_text, "description in the file's header"),
     Flag("metadata_license", "metadata.license", to_text, "license in the file's header"),
     Flag("metadata_tags", "metadata.tags", to_text, "tags in the file's header, separated by commas"),
+    Flag("metadata_usage_hint", "metadata.usage_hint", to_text,
+         "hint for users in the file's header (default: all triggers)"),
+    Flag("metadata_thumbnail", "metadata.thumbnail", to_picture,
+         "picture in the file's header: a file, or a data URL", is_input=True),
+    Flag("metadata_merged_from", "metadata.merged_from", to_text, "models that were merged, in the file's header"),
+    Flag("metadata_trigger_phrase", "metadata.trigger_phrase", to_text,
+         "trigger phrase in the file's header (default: that of the newest style)"),
+    Flag("metadata_preprocessor", "metadata.preprocessor", to_text, "preprocessor in the file's header"),
+    Flag("metadata_is_negative_embedding", "metadata.is_negative_embedding", to_spoken,
+         "whether this is a negative embedding, in the file's header"),
     Flag("training_comment", "metadata.comment", to_text, "comment in the file's header"),
     Flag("no_metadata", "metadata.no_metadata", to_bool,
          "leave ledger and texts out of files of steps and epochs and of a plain LoRA; a museum needs them"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_float, to_int, to_name, to_path, to_weights
+from museum_plugin.config.convert import to_float, to_int, to_name, to_path
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.pairs import to_weights
 
 FLAGS: tuple[Flag, ...] = (
     Flag("museum", "output.museum", to_path,
@@ -17,6 +18,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("slot_vectors", "slot.vectors", to_int, "embeddings, and slot words, a style gets"),
     Flag("slot_init", "slot.init", to_name, "what the slot starts from: an ordinary word, or own: its own direction"),
     Flag("slot_lr", "slot.learning_rate", to_float, "learning rate of the slot; 0 keeps it at its start"),
+    Flag("slot_dropout", "slot.dropout", to_float,
+         "share of pictures learned with the plain slot words, so that the style also works where no slot is loaded"),
     Flag("method", "method.name", to_name, "how old styles are kept: a method by name"),
     Flag("term_weights", "method.weights", to_weights,
          "weights of the method's terms, each as name=number (in TOML also a table); 0 switches a term off"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from museum_plugin.config.convert import (
-    to_arguments,
     to_bool,
     to_count_or_off,
     to_float,
@@ -13,6 +12,7 @@ from museum_plugin.config.convert import (
     to_share_or_count,
 )
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.pairs import to_arguments
 from museum_plugin.config.refusal import did_you_mean, refusal
 
 SCHEDULES = (

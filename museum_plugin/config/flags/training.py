@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_count_or_off, to_int
+from museum_plugin.config.convert import to_bool, to_count_or_off, to_count_or_one, to_int
 from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
@@ -16,7 +16,7 @@ FLAGS: tuple[Flag, ...] = (
          "encode every picture once and keep its latents in memory"),
     Flag("cache_latents_to_disk", "training.cache_latents_to_disk", to_bool,
          "keep latents in files, in output_dir/latents"),
-    Flag("vae_batch_size", "training.vae_batch_size", to_int, "pictures encoded at once when caching"),
+    Flag("vae_batch_size", "training.vae_batch_size", to_count_or_one, "pictures encoded at once when caching"),
     Flag("max_data_loader_n_workers", "training.reader_threads", to_int,
          "batches whose pictures are opened ahead, in threads; changes no number; 0: none"),
     Flag("persistent_data_loader_workers", "training", to_bool,

@@ -16,6 +16,10 @@ class LogConfig:
     """The logs go to a folder of their own in logging_dir: prefix and time."""
     tracker_name: str | None = None
     """None: as the results are called."""
+    tracker_config: Path | None = None
+    """TOML file: what each kind of log is told besides, a table each."""
+    with_settings: bool = False
+    """The settings of the run, without paths, are logged too."""
     wandb_run_name: str | None = None
     wandb_api_key: str | None = field(default=None, repr=False)
     """Written nowhere."""
@@ -33,6 +37,15 @@ class MetadataConfig:
     description: str | None = None
     license: str | None = None
     tags: str | None = None
+    usage_hint: str | None = None
+    """None: the triggers of all styles."""
+    thumbnail: Path | str | None = None
+    """A picture, or a data URL that holds one."""
+    merged_from: str | None = None
+    trigger_phrase: str | None = None
+    """None: that of the newest style."""
+    preprocessor: str | None = None
+    is_negative_embedding: str | None = None
     comment: str | None = None
     no_metadata: bool = False
     """Files for publishing carry no ledger and no strings of the user's own."""

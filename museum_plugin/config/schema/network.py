@@ -67,7 +67,10 @@ class SlotConfig:
     """What the slot starts from: "own", the slot word's own direction; or an ordinary word."""
     learning_rate: float = 5e-3
     """0 keeps the slot at its start."""
+    dropout: float = 0.0
+    """Share of the pictures that are learned with the plain slot words, 0..1: for clients that know no slots."""
 
     def __post_init__(self) -> None:
         require(1 <= self.vectors <= 16, f"slot_vectors: found {self.vectors}, allowed: 1 to 16")
+        require(0 <= self.dropout < 1, f"slot_dropout: found {self.dropout}, must be 0 or more and below 1")
         require(self.learning_rate >= 0, f"slot_lr: found {self.learning_rate}, must be 0 or more")

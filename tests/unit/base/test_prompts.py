@@ -45,13 +45,13 @@ def test_clip_skip_takes_an_earlier_layer_under_the_final_norm(base: BaseModel) 
     ids, _ = token_ids(base.tokenizers[0], ["a red cat"], TextEncoding())
     hidden = encoder(ids, output_hidden_states=True).hidden_states
 
-    last, before = (encode_prompts(base, ["a red cat"], TextEncoding(skip)) for skip in (1, 2))
+    last, before = (encode_prompts(base, ["a red cat"], TextEncoding(skip)).states for skip in (1, 2))
 
     norm = text_model(encoder).final_layer_norm
     assert torch.equal(last, norm(hidden[-1]))
     assert torch.equal(before, norm(hidden[-2]))
     assert not torch.equal(last, before)
-    assert torch.equal(last, encode_prompts(base, ["a red cat"]))
+    assert torch.equal(last, encode_prompts(base, ["a red cat"]).states)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -98,11 +98,11 @@ def test_states_of_chunks_stand_one_after_another(base: BaseModel, skip: int) ->
         first, second = text_model(base.text_encoders[0]).final_layer_norm(hidden)
         expected.append(torch.cat([first[:76], second[1:]]))
 
-    found = encode_prompts(base, prompts, TextEncoding(skip, 150))
+    found = encode_prompts(base, prompts, TextEncoding(skip, 150)).states
 
     assert found.shape == (2, 152, 16)
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-6, rtol=1e-5)
-    short = encode_prompts(base, prompts, TextEncoding(skip))
+    short = encode_prompts(base, prompts, TextEncoding(skip)).states
     torch.testing.assert_close(found[:, :76], short[:, :76], atol=1e-6, rtol=1e-5)
 
 
@@ -156,7 +156,7 @@ def test_weights_multiply_the_states_of_their_tokens() -> None:
 
 def encoded(base: BaseModel, prompt: str, **settings: object) -> Tensor:
     with torch.no_grad():
-        return encode_prompts(base, [prompt], TextEncoding(**settings))  # type: ignore[arg-type]
+        return encode_prompts(base, [prompt], TextEncoding(**settings)).states  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", [75, 150])
@@ -180,7 +180,7 @@ def test_gradients_reach_the_text_encoder_through_chunks_and_weights(base: BaseM
     table.requires_grad_(True)
     try:
         states = encode_prompts(base, ["a (red cat:1.5)"], TextEncoding(max_token_length=150, weighted=True))
-        (gradient,) = torch.autograd.grad(states.square().sum(), table)
+        (gradient,) = torch.autograd.grad(states.states.square().sum(), table)
     finally:
         table.requires_grad_(False)
     (token,) = words(base.tokenizers[0], "red")

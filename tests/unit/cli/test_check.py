@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from museum_plugin.__main__ import main
@@ -120,7 +121,12 @@ def test_everything_that_is_wrong_is_told_at_once(check: Check, flags: list[str]
 
 @pytest.mark.parametrize(
     ("trigger", "told"),
-    [(TINY_SLOT_WORDS[0], "exists already"), ("cat", "ordinary word"), ("xqyzt", "not one token"), ("auto", "no slot")],
+    [
+        (TINY_SLOT_WORDS[0], "exists already"),
+        ("cat", "ordinary word"),
+        ("xqyzt", "not one token"),
+        ("auto", "knows none of"),
+    ],
 )
 def test_a_trigger_that_cannot_be(check: Check, flags: list[str], tmp_path: Path, trigger: str, told: str) -> None:
     write_dataset(tmp_path, "neon", trigger)
@@ -212,6 +218,17 @@ def test_tokens_that_are_read_follow_the_flags(check: Check, flags: list[str], t
     assert [found["token_limit"] for found in counts] == [75, 150]
     weighted = json.loads(check(*flags, "--json", "--weighted_captions")[1])["styles"][0]["captions"]
     assert weighted["most_tokens"] < counts[0]["most_tokens"]
+
+
+def test_base_weights_must_fit_the_base(check: Check, flags: list[str], tmp_path: Path) -> None:
+    key = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    for name, key_ in (("wide", key), ("strange", "lora_unet_nowhere")):
+        pair = {f"{key_}.lora_down.weight": torch.ones(2, 7), f"{key_}.lora_up.weight": torch.ones(5, 2)}
+        save_file(pair, tmp_path / f"{name}.safetensors")
+    plain = [flag for flag in flags if "--museum" not in flag]
+    for name, told in (("wide", "changes a weight of shape (5, 7)"), ("strange", "none of its modules has a place")):
+        code, out, _ = check(*plain, f"--base_weights={tmp_path / name}.safetensors")
+        assert (code, told in out.partition("\nproblems: ")[2]) == (1, True)
 
 
 def test_pictures_held_out_and_masks(check: Check, flags: list[str], tmp_path: Path) -> None:

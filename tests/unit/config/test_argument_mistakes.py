@@ -55,7 +55,7 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         (["--base_weights_multiplier", "1", *DATA], "--base_weights_multiplier: found 1 numbers for 0 base_weights"),
         (["--scale_weight_norms", "-1", *DATA], "--scale_weight_norms: found -1.0, must be greater than 0"),
         (["--network_dropout", "1", *DATA], "--network_dropout: found 1.0, must be 0 or more and below 1"),
-        (["--vae_batch_size", "0", *DATA], "--vae_batch_size: found 0, must be 1 or more"),
+        (["--vae_batch_size", "-1", *DATA], "--vae_batch_size: found '-1', allowed: a whole number, 0 for off"),
         (["--mixed_precision", "fp8", *DATA], "--mixed_precision: found 'fp8', allowed: no, fp16, bf16"),
         (["--loss_type", "l3", *DATA], "--loss_type: found 'l3', allowed: l2, l1, huber, smooth_l1"),
         (["--huber_schedule", "snrs", *DATA], "--huber_schedule: found 'snrs', allowed: snr, exponential, constant; "

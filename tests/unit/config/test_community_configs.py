@@ -8,7 +8,7 @@ import pytest
 
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.flags import FRONT_END_KEYS
-from museum_plugin.config.schema import NetworkArguments, RunConfig
+from museum_plugin.config.schema import NetworkArguments, PromptOptions, RunConfig
 
 IDLE = "keys of training front ends that mean nothing here: "
 
@@ -129,6 +129,14 @@ network_train_unet_only = true
             "loss.min_snr_gamma": None,
         },
         IDLE + "ae, enable_preview, lr_restart_cycles, model_train_type, sample_width",
+    ),
+    "prompts in place of their file": (
+        WHERE + 'sample_prompts = "(best quality), 1girl --n lowres --w 512 --h 768 --l 7 --s 24 --d 1337"\n',
+        {
+            "preview.prompts": ("(best quality), 1girl",),
+            "preview.options": (PromptOptions("lowres", 512, 768, 24, 7.0, 1337),),
+        },
+        "run.toml: sample_prompts: no file is named so, and it is taken as prompts, one a line",
     ),
     "LyCORIS that is a LoRA": (
         WHERE + 'network_module = "lycoris.kohya"\nnetwork_args = ["preset=full", "conv_dim=4", "conv_alpha=1", '

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config import convert
+from museum_plugin.config import convert, pairs
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, shown
 from museum_plugin.errors import ConfigError
@@ -43,18 +43,18 @@ from museum_plugin.errors import ConfigError
         (convert.to_positive_or_off, "5", 5.0),
         (convert.to_count_or_off, 0, None),
         (convert.to_count_or_off, "100", 100),
-        (convert.to_weights, ["function_lock=3", "feature=0.5"], {"function_lock": 3.0, "feature": 0.5}),
-        (convert.to_weights, {"function_lock": "3"}, {"function_lock": 3.0}),
-        (convert.to_arguments, ["betas=0.9,0.99"], {"betas": (0.9, 0.99)}),
-        (convert.to_arguments, ["fused=true", 'mode="a=b"'], {"fused": True, "mode": "a=b"}),
+        (pairs.to_weights, ["function_lock=3", "feature=0.5"], {"function_lock": 3.0, "feature": 0.5}),
+        (pairs.to_weights, {"function_lock": "3"}, {"function_lock": 3.0}),
+        (pairs.to_arguments, ["betas=0.9,0.99"], {"betas": (0.9, 0.99)}),
+        (pairs.to_arguments, ["fused=true", 'mode="a=b"'], {"fused": True, "mode": "a=b"}),
         (
-            convert.to_arguments,
+            pairs.to_arguments,
             ["rules='1:2,0.1=3'", 'name="it\'s = 1=2"'],
             {"rules": "1:2,0.1=3", "name": "it's = 1=2"},
         ),
-        (convert.to_arguments, "weight_decay=0.1", {"weight_decay": 0.1}),
-        (convert.to_arguments, {"betas": [0.9, 0.99]}, {"betas": (0.9, 0.99)}),
-        (convert.to_arguments, [], {}),
+        (pairs.to_arguments, "weight_decay=0.1", {"weight_decay": 0.1}),
+        (pairs.to_arguments, {"betas": [0.9, 0.99]}, {"betas": (0.9, 0.99)}),
+        (pairs.to_arguments, [], {}),
     ],
 )
 def test_harmless_types_are_converted(convert: Callable[[object, str], object], value: object, meant: object) -> None:
@@ -96,9 +96,9 @@ SIZES = '512, "512,768" or [512, 768] (width, height in pixels)'
         (convert.to_share_or_count, 1.5, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
         (convert.to_share_or_count, -1, 'a whole number of steps, a share below 1 such as 0.1, or "10%"'),
         (convert.to_count_or_off, -1, "a whole number, 0 for off"),
-        (convert.to_weights, ["feature"], "name=number pairs or a table of numbers"),
-        (convert.to_arguments, 3, PAIRS),
-        (convert.to_arguments, ["=3"], PAIRS),
+        (pairs.to_weights, ["feature"], "name=number pairs or a table of numbers"),
+        (pairs.to_arguments, 3, PAIRS),
+        (pairs.to_arguments, ["=3"], PAIRS),
     ],
 )
 def test_anything_else_is_refused(convert: Callable[[object, str], object], value: object, allowed: str) -> None:
@@ -119,7 +119,7 @@ def test_anything_else_is_refused(convert: Callable[[object, str], object], valu
 )
 def test_an_optimizer_argument_is_a_plain_literal(value: object, found: str) -> None:
     with pytest.raises(ConfigError) as error:
-        convert.to_arguments(value, "--optimizer_args")
+        pairs.to_arguments(value, "--optimizer_args")
 
     assert str(error.value) == f"--optimizer_args: mode: found {found}, allowed: {LITERAL}"
 

@@ -169,7 +169,7 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
          'did you mean "general"?'),
         (ONE + "flip_aug = 'yes'", SUBSET + "flip_aug: found 'yes', allowed: true, false"),
         (ONE + "enable_wildcard = 3", SUBSET + "enable_wildcard: found 3, allowed: true, false"),
-        (ONE + "num_repeats = 0", SUBSET + "num_repeats: found 0, must be 1 or more"),
+        (ONE + "num_repeats = 0", "data.toml: num_repeats is below 1 in datasets[0].subsets[0], so no picture is left"),
         (ONE + "keep_tokens = -1", SUBSET + "keep_tokens: found -1, must be 0 or more"),
         (ONE + "resize_interpolation = 'lanzcos'", SUBSET + "resize_interpolation: found 'lanzcos', allowed: lanczos, "
          'nearest, bilinear, linear, bicubic, cubic, area, box; did you mean "lanczos"?'),
@@ -291,3 +291,17 @@ def test_a_metadata_file_needs_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     captioned, folder = (dataset.subsets[0] for dataset in style.datasets)
     assert (captioned.image_dir, captioned.metadata_file) == (tmp_path, tmp_path / "m.json")
     assert (folder.image_dir, folder.metadata_file) == (tmp_path / "img", None)
+
+
+def test_a_subset_that_is_shown_no_times_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Its folder need not be there, as in sd-scripts."""
+    text = "[[datasets]]\nresolution = 64\n" + "[[datasets.subsets]]\nimage_dir = '{}'\nnum_repeats = {}\n" * 3
+    Path("d.toml").write_text(text.format("gone", 0, "img", 2, "img", -1), encoding="utf-8")
+
+    (style,) = read_dataset_config(Path("d.toml"), {})
+
+    assert [(subset.image_dir, subset.num_repeats) for subset in style.datasets[0].subsets] == [(Path("img"), 2)]
+    assert caplog.messages == [
+        "d.toml: datasets[0].subsets[0]: left out, since its num_repeats is 0",
+        "d.toml: datasets[0].subsets[2]: left out, since its num_repeats is -1",
+    ]

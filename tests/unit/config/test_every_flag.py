@@ -81,6 +81,7 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--cache_latents"], "training.cache_latents", True),
     (["--cache_latents_to_disk"], "training.cache_latents_to_disk", True),
     (["--vae_batch_size", "3"], "training.vae_batch_size", 3),
+    (["--vae_batch_size", "0"], "training.vae_batch_size", 1),
     (["--sample_every_n_steps", "50"], "preview.every_n_steps", 50),
     (["--output_dir", "out"], "output.output_dir", Path("out")),
     (["--output_name", "mine"], "output.output_name", "mine"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from museum_plugin.config.sample_prompts import read_prompt_file
+from museum_plugin.config.sample_prompts import prompts_in, read_prompt_file
 from museum_plugin.config.schema import PromptOptions
 from museum_plugin.errors import ConfigError
 
@@ -101,3 +101,30 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str, text: str, n
 def test_a_missing_file_is_refused() -> None:
     with pytest.raises(ConfigError, match='^sample_prompts: no file "nowhere.txt"'):
         read_prompt_file(Path("nowhere.txt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("(best quality), 1girl --n lowres --w 512 --d 1337", ("(best quality), 1girl --n lowres --w 512 --d 1337",)),
+        ("a red cat\n\n# old\n  a dog --s 9\n", ("a red cat", "a dog --s 9")),
+        ("a red cat", ("a red cat",)),
+        ("1girl --w 512", ("1girl --w 512",)),
+        ("red cat " * 100, (("red cat " * 100).strip(),)),
+    ],
+)
+def test_prompts_may_stand_where_a_file_is_named(text: str, prompts: tuple[str, ...]) -> None:
+    assert prompts_in(text, None) == prompts
+
+
+@pytest.mark.parametrize(
+    "text", ["prompts.txt", "my prompts.txt", "C:\new\\prompts.txt", "C:\\my prompts.json", "prompts", "", "a\0 b"]
+)
+def test_what_is_named_like_a_file_is_no_prompt(text: str) -> None:
+    assert prompts_in(text, None) is None
+
+
+def test_a_file_that_is_there_is_one_whatever_its_name(tmp_path: Path) -> None:
+    written(tmp_path, "a red cat", "a dog")
+    assert prompts_in("a red cat", tmp_path) is None
+    assert prompts_in("a red cat", tmp_path / "elsewhere") == ("a red cat",)

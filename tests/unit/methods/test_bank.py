@@ -66,6 +66,27 @@ def test_a_bank_depends_on_its_plan_alone(base: BaseModel) -> None:
         assert other.shape != usual.shape or not torch.equal(other, usual)
 
 
+def test_a_share_of_a_style_is_drawn_with_its_plain_words(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink", "neon")
+    plan = dataclasses.replace(PLAN, per_style=4, plain={"ink": 0.5}, batch_size=3)
+    seen: list[int] = []
+    with museum.attached():
+        bank = fill_bank(museum, plan, seen.append)
+        with museum.slots.disabled():
+            plain = {id(anchor): predict(base, anchor) for anchor in bank.anchors}
+    assert seen == [3, 2, 2, 3, 1]
+    marks = Counter((anchor.group, anchor.plain) for anchor in bank.anchors)
+    assert marks == {(0, False): 12, (1, True): 8, (1, False): 8, (2, False): 16}
+    for anchor in bank.anchors:
+        if anchor.plain or (anchor.group and not anchor.prompt):
+            torch.testing.assert_close(anchor.pred, plain[id(anchor)], atol=1e-5, rtol=1e-4)
+        elif anchor.group:
+            assert not torch.allclose(anchor.pred, plain[id(anchor)], atol=1e-5, rtol=1e-4)
+    batch = bank.batch(9, Random(0), CPU)
+    assert set(batch.plain) == {True, False}
+    assert all(group == 1 for group, is_plain in zip(batch.groups, batch.plain, strict=True) if is_plain)
+
+
 def test_progress_counts_trajectories(base: BaseModel) -> None:
     museum, seen = tiny_museum(base, "ink"), []
     with museum.attached():
@@ -143,6 +164,18 @@ def features(base: BaseModel, anchor: Anchor, blocks: tuple[str, ...]) -> list[T
     return [feature[0] for feature in found]
 
 
+def test_states_of_plain_prompts_are_kept_apart(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    cache, prompt = StateCache(museum, TextEncoding()), f"a cat in {WORDS['ink']} style"
+    with museum.attached(), torch.no_grad():
+        taught, plain = cache.states([prompt, prompt], [False, True]).states
+        assert torch.equal(taught, encode_prompts(base, [prompt]).states[0])
+        with museum.slots.disabled():
+            assert torch.equal(plain, encode_prompts(base, [prompt]).states[0])
+        assert torch.equal(cache.states([prompt]).states[0], taught)
+    assert not torch.equal(taught, plain)
+
+
 def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> None:
     museum = tiny_museum(base, "ink", with_text_encoder=True)
     cache, runs = StateCache(museum, TextEncoding(2, 150)), []
@@ -154,8 +187,8 @@ def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> N
             bare = [cache.states(prompts) for _ in range(2)]
         hook.remove()
         with torch.no_grad():
-            assert torch.equal(taught[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
+            assert torch.equal(taught[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
     with torch.no_grad():
-        assert torch.equal(bare[1], encode_prompts(base, prompts, TextEncoding(2, 150)))
+        assert torch.equal(bare[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
     assert len(runs) == 2
-    assert not torch.equal(taught[0], bare[0])
+    assert not torch.equal(taught[0].states, bare[0].states)

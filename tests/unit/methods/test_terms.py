@@ -48,7 +48,7 @@ def test_unknown_names_are_refused(method: str, weights: dict[str, float], named
 
 def start(museum: Museum, **more: object) -> StyleStart:
     given = {"bank": None, "moments": {}, "style_means": {}, **more}
-    return StyleStart(museum, museum.snapshot(), **given)  # type: ignore[arg-type]
+    return StyleStart(museum, **given)  # type: ignore[arg-type]
 
 
 def step(**more: object) -> Step:

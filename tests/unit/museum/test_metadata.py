@@ -139,3 +139,11 @@ def test_hashes_of_a_file_above_one_mebibyte() -> None:
 
 def test_legacy_hash_of_a_small_file_is_that_of_nothing() -> None:
     assert model_hashes(save({"a": torch.ones(3)}))["sshs_legacy_hash"] == "e3b0c442"
+
+
+@pytest.mark.parametrize("key", ["modelspec.title", "modelspec.usage_hint", "modelspec.trigger_phrase"])
+def test_a_default_follows_the_styles_until_a_user_says_otherwise(key: str) -> None:
+    one = replace(ledger(), styles=ledger().styles[:1])
+    made, said = file_metadata(one, "mine", {}), file_metadata(one, "mine", {key: "said"})
+    later = [file_metadata(ledger(), "other", extra_metadata(stored, one))[key] for stored in (made, said)]
+    assert later == [file_metadata(ledger(), "other", {})[key], "said"]

@@ -9,7 +9,7 @@ import torch
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.museum.triggers import single_token
-from tests.tiny_museums import WORDS, hooks, prediction, shake, tiny_museum
+from tests.tiny_museums import WORDS, hooks, prediction, tiny_museum
 
 PROMPTS = ("a red cat", f"a red cat in {WORDS['ink']} style", f"{WORDS['neon']}")
 
@@ -41,23 +41,6 @@ def test_attaching_leaves_no_hook_even_after_an_error(base: BaseModel) -> None:
         assert hooks(base) == 120 + 1
         raise ZeroDivisionError
     assert hooks(base) == 0
-
-
-def test_a_snapshot_is_the_museum_of_its_moment(base: BaseModel) -> None:
-    museum = tiny_museum(base, "ink")
-    with museum.attached():
-        before = predictions(base)
-        snapshot = museum.snapshot()
-        shake(museum.network, torch.Generator().manual_seed(7))
-        museum.slots.open("neon", (WORDS["neon"],), (single_token(base, WORDS["neon"]),), "cat")
-        now = predictions(base)
-        with suppress(ZeroDivisionError), museum.using(snapshot):
-            assert torch.equal(predictions(base), before)
-            raise ZeroDivisionError
-        assert torch.equal(predictions(base), now)
-        assert not torch.equal(now, before)
-        with museum.using(museum.snapshot()):
-            assert torch.equal(predictions(base), now)
 
 
 def test_only_an_open_slot_has_parameters(base: BaseModel) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from museum_plugin.base.encode import encode_prompts, token_embedding
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.slots import Slot, Slots
 from museum_plugin.museum.triggers import single_token
@@ -23,7 +24,7 @@ def closed(base: BaseModel, style: str, *words: str, value: float = 1.0) -> Slot
 
 @torch.no_grad()
 def states(base: BaseModel, prompt: str) -> torch.Tensor:
-    return encode_prompts(base, [prompt])
+    return encode_prompts(base, [prompt]).states
 
 
 def embedded(base: BaseModel, words: str) -> torch.Tensor:
@@ -49,6 +50,25 @@ def test_a_slot_acts_at_its_word_and_nowhere_else(base: BaseModel) -> None:
         assert torch.equal(states(base, f"a cat, {WORD.upper()}"), bare[f"a cat, {WORD.upper()}"])
     assert hooks(base) == 0
     assert torch.equal(table, before)
+
+
+def test_marked_prompts_keep_the_words_of_the_base(base: BaseModel) -> None:
+    """As if no slot were loaded; also where a prompt takes several chunks."""
+    prompts, text = [f"a cat {WORD}", f"a dog {WORD}"], TextEncoding(max_token_length=150)
+    slots = Slots(base)
+    with torch.no_grad():
+        bare = encode_prompts(base, prompts, text).states
+        slots.add(closed(base, "ink", WORD, value=3.0))
+        with slots.attached():
+            taught = encode_prompts(base, prompts, text).states
+            with slots.plain([False, True]):
+                mixed = encode_prompts(base, prompts, text).states
+            with slots.disabled():
+                assert torch.equal(encode_prompts(base, prompts, text).states, bare)
+            assert torch.equal(encode_prompts(base, prompts, text).states, taught)
+    assert torch.equal(mixed[0], taught[0])
+    assert torch.equal(mixed[1], bare[1])
+    assert not torch.equal(taught[1], bare[1])
 
 
 def test_slots_do_not_mix(base: BaseModel) -> None:
@@ -83,7 +103,7 @@ def test_gradients_reach_the_open_slot_alone_and_closing_freezes_it(base: BaseMo
     slots.add(closed(base, "old", OTHER))
     opened = slots.open("ink", (WORD,), (single_token(base, WORD),), "own")
     with slots.attached():
-        encode_prompts(base, [f"{WORD} and {OTHER}"]).square().mean().backward()
+        encode_prompts(base, [f"{WORD} and {OTHER}"]).states.square().mean().backward()
     assert opened.vectors[0].grad is not None
     assert opened.vectors[0].grad.any()
     assert not slots.slots["old"].vectors[0].requires_grad

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.config.schema import OutputConfig, PreviewConfig, TrainingConfig
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for, preview_due, saves_due
 
 TEN = Calendar(steps=10, steps_per_epoch=4)
@@ -46,7 +47,7 @@ def test_epochs_are_those_of_the_style_s_pictures(
 ) -> None:
     training = TrainingConfig(epochs=epochs, gradient_accumulation_steps=accumulated)
 
-    assert calendar_for(training, batches, processes) == expected
+    assert calendar_for(training, BatchOrder(batches, accumulated, processes)) == expected
 
 
 def test_the_last_epoch_may_be_cut_short() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import Parameter
 
 from museum_plugin.errors import NotFiniteError
-from museum_plugin.train.nonfinite import Skips, advance_without_step, gradients_are_finite
+from museum_plugin.train.nonfinite import Skips, advance_without_step, gradients_are_finite, has_gradients
 
 
 def parameter(*gradient: float) -> Parameter:
@@ -36,6 +36,12 @@ def test_parameters_without_gradient_count_as_finite() -> None:
     assert gradients_are_finite([Parameter(torch.zeros(1))])
     assert gradients_are_finite([])
     assert not gradients_are_finite([Parameter(torch.zeros(1)), parameter(float("nan"))])
+
+
+def test_a_gradient_of_one_parameter_is_one_even_if_it_is_zero() -> None:
+    assert has_gradients([Parameter(torch.zeros(1)), parameter(0.0)])
+    assert not has_gradients([Parameter(torch.zeros(1))])
+    assert not has_gradients([])
 
 
 def test_so_many_in_a_row_may_be_skipped(caplog: pytest.LogCaptureFixture) -> None:

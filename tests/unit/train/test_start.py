@@ -115,6 +115,14 @@ def test_places_that_cannot_be_written(tmp_path: Path, place: str) -> None:
         check_run(run_config(tmp_path, output=OutputConfig(output_name="mine", log_with="tensorboard", **where)))
 
 
+def test_a_schedule_is_tried_on_as_many_steps_as_the_run_has(tmp_path: Path) -> None:
+    """With epochs those are not known before the pictures are counted."""
+    longer = OptimizerConfig(schedule="warmup_stable_decay", decay_steps=TrainingConfig().steps + 1)
+    check_run(run_config(tmp_path, optimizer=longer, training=TrainingConfig(epochs=1)))
+    with pytest.raises(ConfigError, match="lr_decay_steps: found 1601, which .* the 1600 steps"):
+        check_run(run_config(tmp_path, optimizer=longer))
+
+
 def test_options_that_change_nothing_alone_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     check_run(run_config(tmp_path, loss=LossConfig(noise_offset_random_strength=True)))
     assert caplog.messages == ["noise_offset_random_strength changes nothing without noise_offset"]
@@ -170,7 +178,7 @@ def test_the_key_and_the_name_of_a_run_go_to_wandb(tmp_path: Path, monkeypatch: 
 
     make_accelerator(run_config(tmp_path, output=output, log=LogConfig(wandb_api_key="k3y", wandb_run_name="first")))
 
-    assert told == ["k3y", ("mine",), {"init_kwargs": {"wandb": {"name": "first"}}}]
+    assert told == ["k3y", ("mine", None, {"wandb": {"name": "first"}}), {}]
 
 
 def test_where_errors_are_gathered_all_are_found_and_nothing_is_written(tmp_path: Path) -> None:

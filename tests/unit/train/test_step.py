@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -28,10 +29,11 @@ from museum_plugin.train.step import (
     not_finite,
     not_finite_error,
     rng_for,
+    some_of,
     student_pass,
 )
 from tests.tiny_models import write_tiny_base
-from tests.tiny_museums import tiny_museum
+from tests.tiny_museums import WORDS, tiny_museum
 
 PROMPTS = ("a red cat", "a dog")
 
@@ -71,6 +73,36 @@ def test_random_numbers_depend_on_all_that_names_a_step(change: dict[str, object
     one, other = drawn(usual), drawn({**usual, **change})
     assert one[0] != other[0]
     assert one[1] != other[1]
+
+
+def test_a_share_of_the_samples_is_read_without_slots(base: BaseModel) -> None:
+    """Two of two samples alike: with a share of one half, one of them has the plain word."""
+    museum = tiny_museum(base, "ink")
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).expand(2, -1, -1, -1)
+    shown = StyleBatch(latents, (f"a cat in {WORDS['ink']} style",) * 2, torch.ones(2))
+
+    def states_seen(share: float) -> Tensor:
+        found: list[Tensor] = []
+        hook = base.text_encoders[0].register_forward_hook(lambda *args: found.append(args[-1].last_hidden_state))
+        options = PassOptions(LossConfig(), TextEncoding(), slot_dropout=share)
+        with museum.attached(), torch.no_grad():
+            student_pass(museum, Denoiser(base), shown, rng_for(0, "ink", 0), None, options)
+        hook.remove()
+        return found[0]
+
+    with museum.attached(), torch.no_grad(), museum.slots.disabled():
+        bare = encode_prompts(base, shown.prompts[:1]).states[0]
+    assert not any(torch.equal(row, bare) for row in states_seen(0.0))
+    assert sum(torch.equal(row, bare) for row in states_seen(0.5)) == 1
+
+
+def test_marks_are_spread_evenly_and_drawn_anew() -> None:
+    drawn = [some_of(4, 0.3, Random(i)) for i in range(2000)]
+    assert {sum(marks) for marks in drawn} == {1, 2}
+    for place in range(4):
+        assert abs(sum(marks[place] for marks in drawn) / 2000 - 0.3) < 0.04
+    assert some_of(4, 0.3, Random(1)) == some_of(4, 0.3, Random(1))
+    assert not any(some_of(4, 0.0, Random(1)))
 
 
 def test_the_bank_rides_along_in_one_pass(base: BaseModel) -> None:

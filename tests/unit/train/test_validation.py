@@ -13,6 +13,7 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import TrainingConfig
 from museum_plugin.errors import ConfigError
+from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import calendar_for
 from museum_plugin.train.step import StyleBatch, rng_for
 from museum_plugin.train.validation import validation_is_due, validation_loss
@@ -24,7 +25,7 @@ from tests.tiny_museums import tiny_museum
     [
         # epochs of 3 batches, and after the last step
         ({}, 1, [3, 6, 9, 10]),
-        # two batches a step: an epoch is 2 steps, the second of which is half the next epoch's
+        # two batches a step: an epoch is 2 steps, the second of which has one batch
         ({}, 2, [2, 4, 6, 8, 10]),
         ({"validate_every_n_epochs": 2}, 1, [6, 10]),
         ({"validate_every_n_steps": 4}, 1, [4, 8, 10]),
@@ -35,13 +36,13 @@ from tests.tiny_museums import tiny_museum
 )
 def test_it_is_due_where_the_flags_say(flags: dict[str, int], batches_a_step: int, steps: list[int]) -> None:
     training = TrainingConfig(steps=10, gradient_accumulation_steps=batches_a_step, **flags)
-    calendar = calendar_for(training, 3, 1)
+    calendar = calendar_for(training, BatchOrder(3, training.gradient_accumulation_steps))
     assert [done for done in range(1, 11) if validation_is_due(training, calendar, done)] == steps
 
 
 def test_the_last_step_is_that_of_the_last_epoch() -> None:
     training = TrainingConfig(steps=10, epochs=4, validate_every_n_steps=10)
-    calendar = calendar_for(training, 3, 1)
+    calendar = calendar_for(training, BatchOrder(3, training.gradient_accumulation_steps))
     assert [done for done in range(1, 13) if validation_is_due(training, calendar, done)] == [10, 12]
 
 
