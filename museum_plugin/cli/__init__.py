@@ -7,6 +7,7 @@
     sample_pictures.py  sample: the drawing
     import_lora.py      import: a museum that begins with another program's LoRA
     resize.py           resize: another rank for the shared LoRA
+    export.py           export: files for WebUIs
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
@@ -43,6 +44,7 @@ COMMANDS = {
     "sample": Command("sample", "draw pictures in the styles of a museum"),
     "import": Command("import_lora", "begin a museum with a LoRA of another program"),
     "resize": Command("resize", "give the shared LoRA of a museum another rank"),
+    "export": Command("export", "publish a museum for WebUIs: LoRA file, embeddings, texts, in one folder"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
     "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
 from museum_plugin.config.read import existing
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
+from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.store import check_base
 
 
 def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
@@ -35,6 +39,26 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     place = f"not at {recorded} any more" if recorded else "at an unknown place"
     name = f"{ledger.base.name!r} ({ledger.base.family})"
     raise BaseModelError(f"{museum}: its base model {name} is {place}; give its folder with --{BASE_FLAG}")
+
+
+def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> MuseumContent:
+    """A museum with the base's own embeddings of its triggers, which files of earlier versions do not hold.
+
+    Raises:
+        BaseModelError: they are not in the file, and the base model is not found or cannot be loaded.
+        MuseumFileError: the base is another one.
+    """
+    ledger = content.ledger
+    if content.base_rows or not ledger.styles:
+        return content
+    base = load_base_of(path, ledger, chosen)
+    check_base(path, ledger, name=base.name, fingerprint=base.fingerprint)
+    tables = {
+        name: token_embedding(encoder).weight
+        for name, encoder in zip(base.family.slot_encoders, base.text_encoders, strict=True)
+    }
+    rows = {r.name: {name: table[list(r.token_ids)].float() for name, table in tables.items()} for r in ledger.styles}
+    return replace(content, base_rows=rows)
 
 
 def _asked(museum: Path, ledger: Ledger, base: Path) -> BaseConfig:

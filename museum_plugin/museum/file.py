@@ -1,7 +1,8 @@
 """The museum file: one safetensors file that every WebUI loads as a LoRA, and that holds all a next style needs.
 
 lora_*.lora_down.weight, .lora_up.weight, .alpha    the shared LoRA, float32
-bundle_emb_slots.<encoder>.dora_scale               the slots of all styles, stacked in ledger order
+bundle_emb_slots.<encoder>.dora_scale               the slots of all styles, stacked in ledger order, and below them
+                                                    the base's own embeddings of the same words
 metadata: museum                                    the ledger, JSON
 metadata: ss_*, sshs_*, modelspec.*                 what WebUIs read
 """
@@ -48,6 +49,8 @@ class MuseumContent:
     ledger: Ledger
     metadata: dict[str, str] = field(default_factory=dict)
     """More strings of the header; what follows from the ledger is not among them."""
+    base_rows: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """As `slots`: the base's own embeddings of the words; of all styles, or {} where an earlier Museum kept none."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ _DTYPES = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16
 
 
 def slots_key(encoder: str) -> str:
-    """Name of the tensor that holds the slots of all styles for one text encoder."""
+    """Name of the tensor that holds the slots of all styles for one text encoder, and the base's own rows."""
     return f"bundle_emb_slots.{encoder}.dora_scale"
 
 
@@ -82,12 +85,8 @@ def write_museum(path: Path, content: MuseumContent, *, keep_history: int | None
         ValueError: tensors and ledger do not agree.
     """
     path = Path(path)
-    whole = _packed(content)
-    dtype = _DTYPES[form.precision]
-    tensors = {name: tensor if name.endswith(".alpha") else tensor.to(dtype) for name, tensor in whole.items()}
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise TrainingError(f"{path}: not written: tensor {name} holds values that are not finite")
+    whole = packed_tensors(content)
+    tensors = in_precision(path, whole, form.precision)
     try:
         _split(whole, content.ledger)
     except MuseumFileError as error:
@@ -95,7 +94,7 @@ def write_museum(path: Path, content: MuseumContent, *, keep_history: int | None
     metadata = file_metadata(content.ledger, path.stem, content.metadata)
     if not form.with_ledger:
         metadata = without_ledger(metadata)
-    replace_file(path, _serialised(path, tensors, metadata), keep_history=keep_history)
+    replace_file(path, serialised(path, tensors, metadata), keep_history=keep_history)
 
 
 def read_museum(path: Path) -> MuseumContent:
@@ -112,13 +111,13 @@ def read_museum(path: Path) -> MuseumContent:
         ledger = _ledger(path, metadata)
         tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in file.keys()}  # noqa: SIM118
     try:
-        lora, slots = _split(tensors, ledger)
+        lora, slots, base_rows = _split(tensors, ledger)
         for name, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
                 raise MuseumFileError(f"tensor {name} holds values that are not finite")
     except MuseumFileError as error:
         raise MuseumFileError(f"{path}: {error}; {_way_back(path) or 'restore a backup'}") from error
-    return MuseumContent(lora, slots, ledger, extra_metadata(metadata, ledger))
+    return MuseumContent(lora, slots, ledger, extra_metadata(metadata, ledger), base_rows)
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -132,25 +131,47 @@ def read_ledger(path: Path) -> Ledger:
         return _ledger(path, file.metadata())
 
 
-def _packed(content: MuseumContent) -> dict[str, Tensor]:
-    """All tensors of the file by name; float32, contiguous, on the CPU, none sharing memory with another."""
+def packed_tensors(content: MuseumContent) -> dict[str, Tensor]:
+    """All tensors of the file by name; float32, contiguous, on the CPU, none sharing memory with another.
+
+    Raises:
+        ValueError: slots and ledger do not agree.
+    """
+    stacked = _stacked(content.slots, content.ledger)
+    if content.base_rows:
+        below = _stacked(content.base_rows, content.ledger)
+        stacked = {name: torch.cat([rows, below[name]]) for name, rows in stacked.items()}
     return {
         name: tensor.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
-        for name, tensor in {**content.lora, **_stacked_slots(content)}.items()
+        for name, tensor in {**content.lora, **stacked}.items()
     }
 
 
-def _stacked_slots(content: MuseumContent) -> dict[str, Tensor]:
-    """The slots of all styles in ledger order: one (sum of words, d) tensor for each encoder."""
-    records = [record for record in content.ledger.styles if record.words]
-    unknown = set(content.slots) - {record.name for record in content.ledger.styles}
+def in_precision(path: Path, tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
+    """Tensors as a file stores them: float | fp16 | bf16, alphas always in float32.
+
+    Raises:
+        TrainingError: a value is not finite, perhaps only in this precision; names the tensor.
+    """
+    dtype = _DTYPES[precision]
+    stored = {name: tensor if name.endswith(".alpha") else tensor.to(dtype) for name, tensor in tensors.items()}
+    for name, tensor in stored.items():
+        if not torch.isfinite(tensor).all():
+            raise TrainingError(f"{path}: not written: tensor {name} holds values that are not finite")
+    return stored
+
+
+def _stacked(slots: Mapping[str, Mapping[str, Tensor]], ledger: Ledger) -> dict[str, Tensor]:
+    """The rows of all styles in ledger order: one (sum of words, d) tensor for each encoder."""
+    records = [record for record in ledger.styles if record.words]
+    unknown = set(slots) - {record.name for record in ledger.styles}
     if unknown:
         raise ValueError(f"not a whole museum: slots of styles that are not in its ledger: {sorted(unknown)}")
     stacked = {}
-    for encoder in sorted({encoder for slot in content.slots.values() for encoder in slot}):
+    for encoder in sorted({encoder for slot in slots.values() for encoder in slot}):
         rows: list[Tensor] = []
         for record in records:
-            row = content.slots.get(record.name, {}).get(encoder)
+            row = slots.get(record.name, {}).get(encoder)
             if row is None or row.shape[:-1] != (len(record.words),) or (rows and row.shape[1:] != rows[0].shape[1:]):
                 found = None if row is None else tuple(row.shape)
                 raise ValueError(
@@ -163,8 +184,11 @@ def _stacked_slots(content: MuseumContent) -> dict[str, Tensor]:
     return stacked
 
 
-def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
-    """LoRA and slots of a file, every name and shape checked against the ledger."""
+Rows = dict[str, dict[str, Tensor]]
+
+
+def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Tensor], Rows, Rows]:
+    """LoRA, slots and the base's own rows of a file, every name and shape checked against the ledger."""
     if ledger.base.family not in FAMILIES:
         raise MuseumFileError(f"base family: found {ledger.base.family!r}, allowed: {', '.join(FAMILIES)}")
     lora_names = {name for target in ledger.network.targets for name in tensor_names(target)}
@@ -178,17 +202,20 @@ def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Ten
     for target in ledger.network.targets:
         _check_layer(tensors, ledger, target)
     for name in packed.values():
-        if tensors[name].ndim != 2 or len(tensors[name]) != rows:
+        if tensors[name].ndim != 2 or len(tensors[name]) not in (rows, 2 * rows):
             raise MuseumFileError(
                 f"tensor {name}: found shape {tuple(tensors[name].shape)}, its ledger says {rows} rows"
             )
-    slots: dict[str, dict[str, Tensor]] = {}
-    start = 0
+    slots, base_rows, start = Rows(), Rows(), 0
+    with_rows = all(len(tensors[name]) == 2 * rows for name in packed.values()) and bool(packed)
     for record in (record for record in ledger.styles if record.words):
         end = start + len(record.words)
         slots[record.name] = {encoder: tensors[name][start:end] for encoder, name in packed.items()}
+        if with_rows:
+            below = slice(rows + start, rows + end)
+            base_rows[record.name] = {encoder: tensors[name][below] for encoder, name in packed.items()}
         start = end
-    return {name: tensors[name] for name in sorted(lora_names)}, slots
+    return {name: tensors[name] for name in sorted(lora_names)}, slots, base_rows
 
 
 def _check_layer(tensors: Mapping[str, Tensor], ledger: Ledger, target: str) -> None:
@@ -201,8 +228,12 @@ def _check_layer(tensors: Mapping[str, Tensor], ledger: Ledger, target: str) -> 
         raise MuseumFileError(f"{target}: found alpha {alpha.tolist()}, its ledger says {expected}")
 
 
-def _serialised(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> list[bytes | memoryview]:
-    """The file's bytes; the header is ours, because safetensors writes metadata in random order."""
+def serialised(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> list[bytes | memoryview]:
+    """The bytes of a file; the header is ours, because safetensors writes metadata in random order.
+
+    Raises:
+        OutputError: the header grows too long.
+    """
     blob = save(tensors, {key: text for key, text in metadata.items() if key.startswith("ss_")})
     length = int.from_bytes(blob[:8], "little")
     entries = {name: entry for name, entry in json.loads(blob[8 : 8 + length]).items() if name != "__metadata__"}

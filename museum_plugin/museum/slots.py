@@ -43,12 +43,19 @@ class Slots:
         self._base = base
         self._tables = [token_embedding(encoder) for encoder in base.text_encoders]
         self.slots: dict[str, Slot] = {}
+        self.base_rows: dict[str, tuple[Tensor, ...]] = {}
+        """Style -> (n, d) float32 for each text encoder: the base's own embeddings of the style's words."""
         self.enabled = True
         self._plain: Tensor | None = None
 
-    def add(self, slot: Slot) -> None:
-        """Put a closed slot in place."""
+    def add(self, slot: Slot, base_rows: tuple[Tensor, ...] | None = None) -> None:
+        """Put a closed slot in place.
+
+        Args:
+            base_rows: as they were kept; None takes them from the base.
+        """
         self.slots[slot.style] = slot
+        self.base_rows[slot.style] = base_rows or self._rows(slot.token_ids)
 
     def open(self, style: str, words: tuple[str, ...], token_ids: tuple[int, ...], init: str) -> Slot:
         """Open a slot whose vectors can be trained.
@@ -71,8 +78,11 @@ class Slots:
                 start = table.weight[ids].mean(dim=0, keepdim=True).expand(len(token_ids), -1)
             vectors.append(nn.Parameter(start.detach().float().clone()))
         slot = Slot(style, words, token_ids, tuple(vectors))
-        self.slots[style] = slot
+        self.add(slot)
         return slot
+
+    def _rows(self, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
+        return tuple(table.weight[list(token_ids)].detach().float().cpu() for table in self._tables)
 
     def close(self, style: str) -> Slot:
         """Freeze a slot: from now on its numbers never change."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from museum_plugin.base.family import FAMILIES
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import MuseumFileError
@@ -88,14 +90,15 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     network.load_tensors(content.lora)
     slots = Slots(base)
     for record in (record for record in ledger.styles if record.words):
-        vectors = content.slots[record.name]
+        vectors, kept = content.slots[record.name], content.base_rows.get(record.name)
         slots.add(
             Slot(
                 style=record.name,
                 words=tuple(record.words),
                 token_ids=tuple(record.token_ids),
                 vectors=tuple(vectors[name].to(base.device) for name in base.family.slot_encoders),
-            )
+            ),
+            tuple(kept[name] for name in base.family.slot_encoders) if kept else None,
         )
     return Museum(base, network, slots, ledger, content.metadata)
 
@@ -185,18 +188,16 @@ def _text(value: object) -> str:
 
 def content_of(museum: Museum) -> MuseumContent:
     """What is written to the file: only closed slots that the ledger knows."""
-    slots = {
-        record.name: {
-            encoder: vector.detach().cpu().float()
-            for encoder, vector in zip(
-                museum.base.family.slot_encoders, museum.slots.slots[record.name].vectors, strict=True
-            )
-        }
-        for record in museum.ledger.styles
-        if record.words
-    }
+    encoders = museum.base.family.slot_encoders
+
+    def named(vectors: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return {name: vector.detach().cpu().float() for name, vector in zip(encoders, vectors, strict=True)}
+
+    styles = [record.name for record in museum.ledger.styles if record.words]
+    slots = {name: named(museum.slots.slots[name].vectors) for name in styles}
+    base_rows = {name: named(museum.slots.base_rows[name]) for name in styles}
     lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
-    return MuseumContent(lora=lora, slots=slots, ledger=replace(museum.ledger), metadata=museum.metadata)
+    return MuseumContent(lora, slots, replace(museum.ledger), museum.metadata, base_rows)
 
 
 def museum_file_bytes(museum: Museum, name: str) -> bytes:

@@ -149,3 +149,21 @@ def test_keep_history_is_how_many_earlier_versions_stay(tmp_path: Path) -> None:
         assert len(kept) == keep
         for content, seed in zip(kept, (1, 2), strict=False):
             assert_same(content, three_styles(seed=seed))
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_the_bases_own_rows_are_kept_below_the_slots(tmp_path: Path, family: str) -> None:
+    plain = three_styles(family=family)
+    rows = {name: {e: v + 100 for e, v in vectors.items()} for name, vectors in plain.slots.items()}
+    content = replace(plain, base_rows=rows)
+    write_museum(tmp_path / "m.safetensors", content, keep_history=0)
+    again = read_museum(tmp_path / "m.safetensors")
+    assert_same(again, content)
+    for name, vectors in rows.items():
+        assert all(torch.equal(again.base_rows[name][encoder], vector) for encoder, vector in vectors.items())
+    stored = load_file(tmp_path / "m.safetensors")
+    assert len(load_file(tmp_path / "m.safetensors")[CLIP_L]) == 8
+    write_museum(tmp_path / "m.safetensors", plain, keep_history=0)  # as an earlier Museum did
+    earlier = read_museum(tmp_path / "m.safetensors")
+    assert earlier.base_rows == {}
+    assert torch.equal(load_file(tmp_path / "m.safetensors")[CLIP_L], stored[CLIP_L][:4])

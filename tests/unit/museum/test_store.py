@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.config.schema import NetworkArguments, NetworkConfig
 from museum_plugin.errors import MuseumFileError
-from museum_plugin.museum.file import MuseumContent, write_museum
+from museum_plugin.museum.file import MuseumContent, read_museum, write_museum
 from museum_plugin.museum.lora import target_modules
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
@@ -144,3 +145,23 @@ def test_layers_that_the_museum_does_not_have_are_refused(base: BaseModel) -> No
     museum, shape = tiny_museum(base, "ink"), {"rank": 2, "alpha": 1.0, "with_text_encoder": False}
     with pytest.raises(MuseumFileError, match="57 layers that this museum does not have.*give no network_args"):
         check_network(museum.ledger, Path("mine"), **shape, shapes=asked(base, conv_dim=3))  # type: ignore[arg-type]
+
+
+def test_the_bases_own_rows_of_the_words_are_kept_as_they_were_first(base: BaseModel, tmp_path: Path) -> None:
+    path = saved(tiny_museum(base, "ink", "neon"), tmp_path / "mine.safetensors")
+    content = read_museum(path)
+    table = token_embedding(base.text_encoders[0]).weight
+    for record in content.ledger.styles:
+        assert torch.equal(content.base_rows[record.name]["clip_l"], table[list(record.token_ids)])
+    kept = {name: {"clip_l": torch.full((1, 16), 3.0)} for name in ("ink", "neon")}
+    write_museum(path, replace(content, base_rows=kept), keep_history=0)
+    again = content_of(open_museum(path, base))
+    assert all(torch.equal(again.base_rows[name]["clip_l"], kept[name]["clip_l"]) for name in kept)
+
+
+def test_a_museum_of_an_earlier_version_gets_the_bases_rows_when_it_is_saved(base: BaseModel, tmp_path: Path) -> None:
+    path = saved(tiny_museum(base, "ink"), tmp_path / "mine.safetensors")
+    now = path.read_bytes()
+    write_museum(path, replace(read_museum(path), base_rows={}), keep_history=0)
+    assert read_museum(path).base_rows == {}
+    assert saved(open_museum(path, base), path).read_bytes() == now
