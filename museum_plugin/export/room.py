@@ -36,7 +36,7 @@ def room_of(content: MuseumContent, styles: Sequence[str], museum: str) -> Museu
     return replace(
         content,
         slots={record.name: content.slots[record.name] for record in chosen if record.words},
-        base_rows={record.name: content.base_rows[record.name] for record in chosen if record.name in content.base_rows},
+        base_rows={name: content.base_rows[name] for name in (r.name for r in chosen) if name in content.base_rows},
         ledger=replace(ledger, styles=chosen),
         metadata={**content.metadata, ROOM_KEY: json.dumps(told, ensure_ascii=False)},
     )
