@@ -6,23 +6,25 @@ from collections.abc import Mapping
 
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.judge.matrix import percent
-from museum_plugin.judge.retention import MEASURABLE, NO_TRIGGER, Verdict
+from museum_plugin.judge.retention import NO_TRIGGER, Verdict
+
+_TELLING = 0.2
+"""Of a score below this the noise of a few pictures is too large a part. Source: ours."""
 
 
 def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) -> list[str]:
     """What a verdict has against a museum, in words; empty where it passes. Source: ours.
 
-    A style that scored below `MEASURABLE` when it was learned has no say, since its score is noise; without any
-    measurable style the drift has none either.
+    Only styles that scored 0.2 or more when they were learned have a say; without any, the drift has none either.
 
     Args:
         before: the score of each old style right after it was learned.
         gate: the thresholds; its mode is not looked at.
     """
-    measurable = {name: was for name, was in before.items() if was >= MEASURABLE}
+    telling = {name: was for name, was in before.items() if was >= _TELLING}
     found = [
         f"{name} keeps {percent(share)} (gate_kept: {percent(gate.kept)})"
-        for name, share in verdict.kept(measurable).items()
+        for name, share in verdict.kept(telling).items()
         if share < gate.kept
     ]
     new = [name for name in verdict.names if name not in before]
@@ -31,6 +33,6 @@ def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) 
         for name in new
         if verdict.scores[name] < gate.learned
     ]
-    if verdict.drift > gate.drift and (measurable or any(verdict.scores[name] >= MEASURABLE for name in new)):
+    if verdict.drift > gate.drift and (telling or any(verdict.scores[name] >= _TELLING for name in new)):
         found.append(f"{NO_TRIGGER}: drift {verdict.drift:.2f} (gate_drift: {gate.drift:g})")
     return found

@@ -116,12 +116,12 @@ def test_two_styles_need_a_museum(refused: Refusal) -> None:
     [
         (TRIGGERS["ink"], ["exists already"]),
         (TRIGGERS["ink"].upper(), ["exists already"]),
-        ("cat", ["ordinary word", "auto"]),
+        ("cat", ["ordinary word", "choose another word"]),
         (",", ["ordinary word"]),
         ("xqyzt", ["not one token"]),
         ("<|endoftext|>", ["not one token"]),
         ("zorvex quimbly", ["2 words", "slot_vectors is 1"]),
-        ("auto", ["no slot word is free"]),  # the tiny tokenizer knows none of the usual ones
+        ("auto", ["knows none of the 47 slot words"]),
     ],
 )
 def test_a_trigger_that_cannot_be(refused: Refusal, spoilt: Path, trigger: str, named: list[str]) -> None:

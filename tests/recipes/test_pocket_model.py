@@ -64,7 +64,16 @@ def test_it_draws_what_captions_it_never_saw_ask_for(base: BaseModel) -> None:
 
 @pytest.mark.slow
 def test_the_demo_runs_as_a_new_user_would_run_it(tmp_path: Path) -> None:
-    command = [sys.executable, "train_museum.py", "--config_file", "presets/demo.toml", "--max_train_steps", "2"]
+    command = [
+        sys.executable,
+        "train_museum.py",
+        "--config_file",
+        "presets/demo.toml",
+        "--max_train_steps",
+        "2",
+        "--gate",
+        "off",
+    ]
     command += ["--museum", str(tmp_path / "demo.safetensors"), "--output_dir", str(tmp_path)]
     command += ["--replay_per_style", "2", "--replay_neutral", "2", "--replay_sampling_steps", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

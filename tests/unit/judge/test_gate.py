@@ -38,10 +38,10 @@ def test_the_last_that_passes_is_the_threshold_itself() -> None:
 
 def test_styles_that_cannot_be_measured_have_no_say() -> None:
     """A score near 0 is noise, and so is a drift whose scale is the distance to such styles."""
-    assert objections(verdict(ink=0.0), {"ink": 0.09, "dots": 0.5}, GateConfig()) == []
+    assert objections(verdict(ink=0.0), {"ink": 0.19, "dots": 0.5}, GateConfig()) == []
     faint = verdict(ink=0.05, dots=0.0, neon=0.02, drift=0.9)
-    assert objections(faint, {"ink": 0.05, "dots": 0.09}, GateConfig()) == []
-    assert objections(verdict(ink=0.05, dots=0.0, drift=0.9), {"ink": 0.05, "dots": 0.09}, GateConfig())
+    assert objections(faint, {"ink": 0.05, "dots": 0.19}, GateConfig()) == []
+    assert objections(verdict(ink=0.05, dots=0.0, drift=0.9), {"ink": 0.05, "dots": 0.19}, GateConfig())
 
 
 @pytest.mark.parametrize("wrong", [{"kept": 1.1}, {"learned": -0.1}, {"drift": -1.0}])
