@@ -57,7 +57,7 @@ def encoded(exhibit: Exhibit, encoder: nn.Module, prompt: str) -> Tensor:
 def test_a_slot_word_is_encoded_as_it_was_trained(exhibit: Exhibit, target: str, style: str) -> None:
     prompt = f"a red cat in {exhibit.museum.phrase(style)} style"
     with exhibit.museum.attached():
-        ours = encode_prompts(exhibit.base, [prompt])
+        ours = encode_prompts(exhibit.base, [prompt]).states
     torch.testing.assert_close(encoded(exhibit, patched(exhibit, target), prompt), ours, rtol=1e-4, atol=1e-4)
     without = encoded(exhibit, patched(exhibit, target, with_table=False), prompt)
     assert (without - ours).abs().max() > 0.1
