@@ -18,6 +18,7 @@ Tensors = dict[str, Tensor]
 _RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
            "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}  # fmt: skip
 _ENDS = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+         "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
          "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}  # fmt: skip
 _OPEN_CLIP = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
               "self_attn.out_proj": "attn.out_proj"}  # fmt: skip
@@ -118,11 +119,15 @@ def original_vae(folder: Path, style: str = "original") -> Tensors:
     return found
 
 
-def open_clip_tensors(text: Tensors) -> Tensors:
-    """A text encoder as OpenCLIP's, with one more layer that nobody uses, and its projection."""
-    found: Tensors = {}
+def open_clip_tensors(text: Tensors, prefix: str = "cond_stage_model.model.", unused: int = 1) -> Tensors:
+    """A text encoder as OpenCLIP's, with its projection.
+
+    Args:
+        unused: further layers that nobody uses.
+    """
+    start, found = prefix, Tensors()
     last = max(int(match[1]) for name in text if (match := re.search(r"layers\.(\d+)\.", name)))
-    layers = {int(n): f"transformer.resblocks.{n}." for n in range(last + 2)}
+    layers = {int(n): f"transformer.resblocks.{n}." for n in range(last + 1 + unused)}
     for layer, place in layers.items():
         prefix = f"encoder.layers.{min(layer, last)}."
         own = {n.split(prefix)[1]: t for n, t in text.items() if prefix in n}
@@ -140,9 +145,10 @@ def open_clip_tensors(text: Tensors) -> Tensors:
         by_end["final_layer_norm.weight"],
         by_end["final_layer_norm.bias"],
     )
-    found["text_projection"] = torch.eye(len(found["ln_final.bias"]))
+    projection = text.get("text_projection.weight")
+    found["text_projection"] = torch.eye(len(found["ln_final.bias"])) if projection is None else projection.T
     found["logit_scale"] = torch.tensor(4.6)
-    return {f"cond_stage_model.model.{name}": tensor for name, tensor in found.items()}
+    return {f"{start}{name}": tensor for name, tensor in found.items()}
 
 
 def unet_name(name: str, layers: int, unet: Tensors) -> str:

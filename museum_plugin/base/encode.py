@@ -32,17 +32,51 @@ def encode_prompts(base: BaseModel, prompts: Sequence[str], text: TextEncoding |
 
     A long prompt is read in chunks of 75 tokens, each with its own start and end; their states stand one after another,
     with the start of the first and the end of the last. The final layer norm applies whatever layer is taken, as in
-    sd-scripts and the WebUIs.
+    sd-scripts and the WebUIs. SDXL: the states of both encoders side by side, of the last layer but one, without that
+    norm; and the second one's projected end of the first chunk. Source: sd-scripts.
 
     Returns:
         of B prompts in the text encoder's precision; L = max_token_length + 2.
     """
     text = text or TextEncoding()
-    (tokenizer,), (encoder,) = base.tokenizers, base.text_encoders
+    readers = zip(base.tokenizers, base.text_encoders, strict=True)
+    parts = [_read(*reader, prompts, text, penultimate=base.family.penultimate) for reader in readers]
+    if len(parts) == 1:
+        return parts[0]
+    return TextStates(torch.cat([part.states for part in parts], dim=2), parts[-1].pooled)
+
+
+def _read(
+    tokenizer: CLIPTokenizer, encoder: nn.Module, prompts: Sequence[str], text: TextEncoding, *, penultimate: bool
+) -> TextStates:
+    """What one text encoder makes of the prompts."""
     ids, weights = token_ids(tokenizer, prompts, text)
     chunks = split_chunks(ids, tokenizer).to(token_embedding(encoder).weight.device)
-    states = join_chunks(_states(encoder, chunks.flatten(0, 1), text.clip_skip), len(prompts))
-    return TextStates(states if weights is None else emphasize(states, weights))
+    rows, pooled = chunks.flatten(0, 1), None
+    if penultimate:
+        found = encoder(rows, output_hidden_states=True)
+        hidden = found.hidden_states[-2]
+        if hasattr(encoder, "text_projection"):
+            first = found.last_hidden_state.unflatten(0, chunks.shape[:2])[:, 0]
+            pooled = pooled_text(encoder, first, chunks[:, 0], tokenizer.eos_token_id)
+    else:
+        hidden = _states(encoder, rows, text.clip_skip)
+    states = join_chunks(hidden, len(prompts))
+    return TextStates(states if weights is None else emphasize(states, weights), pooled)
+
+
+def pooled_text(encoder: nn.Module, states: Tensor, ids: Tensor, end: int) -> Tensor:
+    """The projected state at the first end token of each prompt, (B, P).
+
+    Source: sd-scripts; the library's own takes the highest id, which an added word may have.
+
+    Args:
+        states: (B, 77, D) of the last layer, after the final norm.
+        ids: (B, 77).
+    """
+    places = (ids == end).int().argmax(dim=1)
+    pooled: Tensor = encoder.text_projection(states[torch.arange(len(states), device=states.device), places])
+    return pooled
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> tuple[Tensor, Tensor | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from museum_plugin.base.family import SD2, Family
+from museum_plugin.base.family import Family
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 
@@ -20,7 +20,7 @@ def asked_prediction_type(family: Family, found: str, told: bool, asked: BaseCon
     Raises:
         BaseModelError: the base contradicts --v2 or --v_parameterization.
     """
-    path, is_v2 = asked.path, family is SD2
+    path, is_v2 = asked.path, family.is_v2
     if asked.v2 is not None and asked.v2 != is_v2:
         raise BaseModelError(
             f"{path}: found an {family.name.upper()} model, but v2 is {str(asked.v2).lower()}; remove v2"

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from museum_plugin.base.family import SDXL, Family, detect_family
-from museum_plugin.base.layout import SUPPORTED
+from museum_plugin.base.clip_tokenizer import check_tokenizers, read_tokenizer
+from museum_plugin.base.family import SD1, Family, detect_family
+from museum_plugin.base.layout import SUPPORTED, channels_error
+from museum_plugin.base.light_import import import_diffusers
+from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths, encoder_class
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
@@ -20,12 +23,9 @@ if TYPE_CHECKING:
     from museum_plugin.base.single_file import SketchedParts
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_WEIGHTS = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
-"""Of the parts that a fingerprint is made of, in its order."""
-_TEXT_LEVEL = "text_model."
-"""A level of the text encoder's names, which transformers 5.6 dropped: files may still have it."""
-_NOT_KEPT = "position_ids"
+_UNET_WEIGHTS, _TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
+_CHANNELS = 4
+NOT_KEPT = "position_ids"
 """Written by older software, no part of the model."""
 
 
@@ -62,32 +62,21 @@ def read_base_folder(path: Path) -> BaseOutline:
     Raises:
         BaseModelError: what `load_base` refuses, as far as it shows here.
     """
-    check_folder(path)
-    family = family_of(path)
-    if family is SDXL:
-        raise sdxl_error(path)
+    family = check_folder(path)
     scheduler = _config(path / "scheduler" / "scheduler_config.json")
     prediction_type = scheduler.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
         raise BaseModelError(f"prediction type {prediction_type!r} of the base model is not supported")
-    text = _config(path / "text_encoder" / "config.json")
-    width, states = text.get("hidden_size"), _config(path / "unet" / "config.json").get("cross_attention_dim")
-    if width is not None and states is not None and width != states:
-        raise mixed_parts_error(path, states, width)
-    from transformers import CLIPTokenizer
-
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
-    except Exception as error:
-        raise loading_error(path, error) from error
+    texts = [_config(path / folder / "config.json") for folder in family.text_folders]
+    check_widths(path, _config(path / "unet" / "config.json"), texts)
     return BaseOutline(
         path=path,
         name=path.resolve().name,
         family=family,
         prediction_type=prediction_type,
         timesteps=int(scheduler.get("num_train_timesteps", 1000)),
-        text_layers=int(text.get("num_hidden_layers", 12)),
-        tokenizers=(tokenizer,),
+        text_layers=min(int(text.get("num_hidden_layers", 12)) for text in texts),
+        tokenizers=folder_tokenizers(path, family),
     )
 
 
@@ -99,19 +88,37 @@ def empty_networks(base: BaseOutline) -> EmptyNetworks:
     """
     if base.sketch is not None:
         sketch = base.sketch
-        return EmptyNetworks(base.family, sketch.unet.network, (sketch.text_encoder.network,), sketch.vae.network)
+        texts = tuple(text.network for text in sketch.text_encoders)
+        return EmptyNetworks(base.family, sketch.unet.network, texts, sketch.vae.network)
+    import_diffusers()
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig
 
     try:
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(base.path / "unet"))
-            text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(base.path / "text_encoder"))
+            texts = tuple(
+                encoder_class(i)(CLIPTextConfig.from_pretrained(base.path / folder))
+                for i, folder in enumerate(base.family.text_folders)
+            )
             vae = AutoencoderKL.from_config(AutoencoderKL.load_config(base.path / "vae"))
     except Exception as error:
         raise loading_error(base.path, error) from error
-    return EmptyNetworks(base.family, unet, (text_encoder,), vae)
+    return EmptyNetworks(base.family, unet, texts, vae)
+
+
+def folder_tokenizers(path: Path, family: Family) -> tuple[CLIPTokenizer, ...]:
+    """The tokenizers of a diffusers folder.
+
+    Raises:
+        BaseModelError: one cannot be read, or they do not belong together.
+    """
+    forced = (None, *family.paddings[1:])
+    folders = family.tokenizer_folders
+    tokenizers = tuple(read_tokenizer(path / name, padding) for name, padding in zip(folders, forced, strict=True))
+    check_tokenizers(path, tokenizers)
+    return tokenizers
 
 
 def folder_fingerprint(path: Path) -> str | None:
@@ -126,7 +133,8 @@ def folder_fingerprint(path: Path) -> str | None:
 
     from museum_plugin.base.load import tensor_sample
 
-    files = [path / name for name in _WEIGHTS]
+    texts = family_of(path).text_folders
+    files = [path / "unet" / _UNET_WEIGHTS, *(path / text / _TEXT_WEIGHTS for text in texts)]
     if not all(file.is_file() for file in files):
         return None
     digest = hashlib.sha256()
@@ -134,15 +142,15 @@ def folder_fingerprint(path: Path) -> str | None:
         for file in files:
             with safe_open(file, "pt") as weights:
                 for name in sorted(weights.keys()):
-                    if not name.endswith(_NOT_KEPT):
-                        digest.update(tensor_sample(name.removeprefix(_TEXT_LEVEL), weights.get_tensor(name)))
+                    if not name.endswith(NOT_KEPT):
+                        digest.update(tensor_sample(name.removeprefix(TEXT_LEVEL), weights.get_tensor(name)))
     except (SafetensorError, OSError) as error:
         raise loading_error(path, error) from error
     return digest.hexdigest()
 
 
-def check_folder(path: Path) -> None:
-    """Refuse what is no diffusers folder.
+def check_folder(path: Path) -> Family:
+    """Refuse what is no diffusers folder of a model that can be trained; returns the family.
 
     Raises:
         BaseModelError: says what is there or missing.
@@ -151,9 +159,18 @@ def check_folder(path: Path) -> None:
         raise BaseModelError(
             f"{path}: no base model there; pretrained_model_name_or_path takes a checkpoint or a diffusers folder"
         )
-    missing = [part for part in _PARTS if not (path / part).is_dir()]
-    if missing or not (path / "unet" / "config.json").is_file():
+    has_unet = (path / "unet" / "config.json").is_file()
+    family = family_of(path) if has_unet else SD1
+    parts = ("unet", "vae", *family.text_folders, *family.tokenizer_folders, "scheduler")
+    missing = [part for part in parts if not (path / part).is_dir()]
+    if "text_encoder" in missing and "text_encoder_2" in parts and "text_encoder_2" not in missing:
+        raise BaseModelError(f"{path}: this is the refiner of SDXL; {SUPPORTED}")
+    if missing or not has_unet:
         raise BaseModelError(f"{path}: not a diffusers folder: {', '.join(missing) or 'unet/config.json'} is missing")
+    channels = _config(path / "unet" / "config.json").get("in_channels", _CHANNELS)
+    if channels != _CHANNELS:
+        raise channels_error(path, channels)
+    return family
 
 
 def family_of(path: Path) -> Family:
@@ -163,19 +180,6 @@ def family_of(path: Path) -> Family:
         BaseModelError: the U-Net's configuration cannot be read.
     """
     return detect_family(_config(path / "unet" / "config.json"))
-
-
-def sdxl_error(path: Path) -> BaseModelError:
-    """What is said of an SDXL model."""
-    return BaseModelError(f"{path}: this is an SDXL model; {SUPPORTED}")
-
-
-def mixed_parts_error(path: Path, states: int, width: int) -> BaseModelError:
-    """What is said where the U-Net takes text states of another width than the text encoder gives."""
-    return BaseModelError(
-        f"{path}: U-Net and text encoder do not belong together: the U-Net takes text states of width "
-        f"{states}, the text encoder gives {width}"
-    )
 
 
 def loading_error(path: Path, error: Exception) -> BaseModelError:

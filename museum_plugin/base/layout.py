@@ -14,19 +14,26 @@ from typing import Any
 
 from torch import Tensor
 
-from museum_plugin.base.family import SD1, SD2, Family
+from museum_plugin.base.family import SD1, SD2, SDXL, Family
 from museum_plugin.errors import BaseModelError
 
 UNET = "model.diffusion_model."
-OPEN_CLIP = "cond_stage_model.model."
-CLIP = "cond_stage_model.transformer."
+OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")
+CLIP = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
-SUPPORTED = "SD1.x and SD2.x models can be trained so far, as one checkpoint file or as a diffusers folder"
+SUPPORTED = "SD1.x, SD2.x and SDXL models can be trained, as one checkpoint file or as a diffusers folder"
 _SD2_TEXT_WIDTH = 1024
+_OF_SDXL = ("conditioner.embedders.", f"{UNET}label_emb.")
+_TEXTS: dict[bool, dict[str, tuple[str, ...]]] = {
+    False: {"text encoder": (OPEN_CLIP[0], CLIP[0])},
+    True: {"first text encoder": (CLIP[1],), "second text encoder": (OPEN_CLIP[1],)},
+}
+"""Whether it is SDXL -> text encoders, and how their names begin."""
 _KINDS = (
     (r"(^|\.)double_blocks\.\d+\.(img_attn|img_mod)", "a Flux model"),
     (r"(^|\.)(transformer_blocks\.\d+\.norm1_context|joint_blocks\.\d+)", "an SD3 model"),
-    (r"^conditioner\.embedders\.|^model\.diffusion_model\.label_emb\.", "an SDXL model"),
+    (r"^conditioner\.embedders\.0\.model\.", "the refiner of SDXL"),
+    (r"^edm_(mean|std)$|^edm_vpred\.", "an SDXL model of the EDM noise schedule"),
     (r"^lora_(unet|te|te1|te2|transformer)_|\.lora_(down|up|A|B)(\.|$)|\.hada_w1_a$", "a LoRA, not a base model"),
     (r"^(control_model\.|controlnet_)", "a ControlNet, not a base model"),
     (r"^(emb_params|string_to_param|clip_[lg]$)", "an embedding, not a base model"),
@@ -45,7 +52,7 @@ def family_facts(family: Family) -> dict[str, dict[str, Any]]:
 
 
 def detect_layout(path: Path, tensors: Mapping[str, Tensor]) -> Family:
-    """SD1 or SD2, from names and shapes.
+    """SD1, SD2 or SDXL, from names and shapes.
 
     Raises:
         BaseModelError: it is something else, or the text encoder or the VAE is missing; says what it seems to be.
@@ -53,9 +60,10 @@ def detect_layout(path: Path, tensors: Mapping[str, Tensor]) -> Family:
     for pattern, kind in _KINDS:
         if any(re.search(pattern, name) for name in tensors):
             raise BaseModelError(f"{path}: this is {kind}; {SUPPORTED}")
+    is_sdxl = any(name.startswith(_OF_SDXL) for name in tensors)
     has = {
         "U-Net": f"{UNET}input_blocks.0.0.weight" in tensors,
-        "text encoder": any(name.startswith((OPEN_CLIP, CLIP)) for name in tensors),
+        **{text: any(name.startswith(start) for name in tensors) for text, start in _TEXTS[is_sdxl].items()},
         "VAE": "first_stage_model.decoder.conv_in.weight" in tensors,
     }
     if not any(has.values()):
@@ -66,12 +74,19 @@ def detect_layout(path: Path, tensors: Mapping[str, Tensor]) -> Family:
         raise BaseModelError(f"{path}: holds no {' and no '.join(missing)}; a whole model is needed. {SUPPORTED}")
     channels = tensors[f"{UNET}input_blocks.0.0.weight"].shape[1]
     if channels != 4:
-        kind = {9: "an inpainting model", 8: "an editing model", 5: "a depth model"}.get(channels, "another model")
-        raise BaseModelError(f"{path}: this is {kind}, its U-Net takes {channels} channels, not 4; {SUPPORTED}")
+        raise channels_error(path, channels)
+    if is_sdxl:
+        return SDXL
     if any(name.startswith(OPEN_CLIP) for name in tensors):
         return SD2
     embeddings = next((t for name, t in tensors.items() if name.endswith("token_embedding.weight")), None)
     return SD2 if embeddings is not None and embeddings.shape[-1] == _SD2_TEXT_WIDTH else SD1
+
+
+def channels_error(path: Path, channels: int) -> BaseModelError:
+    """What is said of a U-Net that takes more than noisy latents."""
+    kind = {9: "an inpainting model", 8: "an editing model", 5: "a depth model"}.get(channels, "another model")
+    return BaseModelError(f"{path}: this is {kind}, its U-Net takes {channels} channels, not 4; {SUPPORTED}")
 
 
 def unet_config(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], heads: Mapping[str, int]) -> dict[str, Any]:
@@ -86,7 +101,7 @@ def unet_config(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], heads: 
     """
     own = {name.removeprefix(UNET): tensor for name, tensor in tensors.items() if name.startswith(UNET)}
     widths: list[int] = []
-    attends: list[bool] = []
+    depths: list[int] = []
     layers = 0
     for block in range(1, _count(own, r"input_blocks\.(\d+)\.")):
         if f"input_blocks.{block}.0.op.weight" in own:
@@ -94,20 +109,23 @@ def unet_config(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], heads: 
         width = own[f"input_blocks.{block}.0.in_layers.2.weight"].shape[0]
         if block == 1 or f"input_blocks.{block - 1}.0.op.weight" in own:
             widths.append(width)
-            attends.append(f"input_blocks.{block}.1.proj_in.weight" in own)
+            depths.append(_count(own, rf"^input_blocks\.{block}\.1\.transformer_blocks\.(\d+)\."))
         layers += len(widths) == 1
     states = own["middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
     count = heads.get("count")
+    pooled = own.get("label_emb.0.0.weight")
     return {
         **facts,
+        **({} if pooled is None else {"projection_class_embeddings_input_dim": pooled.shape[1]}),
+        **({"transformer_layers_per_block": [max(1, depth) for depth in depths]} if max(depths) > 1 else {}),
         "in_channels": own["input_blocks.0.0.weight"].shape[1],
         "out_channels": own["out.2.weight"].shape[0],
         "block_out_channels": widths,
         "layers_per_block": layers,
         "cross_attention_dim": states,
         "attention_head_dim": count or [width // heads["width"] for width in widths],
-        "down_block_types": ["CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in attends],
-        "up_block_types": ["CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(attends)],
+        "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
+        "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
     }
 
 
@@ -144,11 +162,12 @@ def text_config(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict
         KeyError: a tensor is missing that tells a size.
     """
     vocabulary, width = tensors["embeddings.token_embedding.weight"].shape
+    projection = tensors.get("text_projection.weight")
     return {
         **facts,
         "vocab_size": vocabulary,
         "hidden_size": width,
-        "projection_dim": width,
+        "projection_dim": width if projection is None else projection.shape[0],
         "intermediate_size": tensors["encoder.layers.0.mlp.fc1.weight"].shape[0],
         "num_hidden_layers": _count(tensors, r"^encoder\.layers\.(\d+)\."),
         "num_attention_heads": max(1, width // 64),

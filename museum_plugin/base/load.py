@@ -6,7 +6,7 @@ The libraries of the networks take seconds to load, so they are loaded with the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from museum_plugin.base.expectation import asked_prediction_type
-from museum_plugin.base.family import SD2, SDXL, Family
-from museum_plugin.base.folder import check_folder, family_of, loading_error, mixed_parts_error, sdxl_error
+from museum_plugin.base.family import SD2, Family
+from museum_plugin.base.folder import NOT_KEPT, check_folder, folder_tokenizers, loading_error
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
+from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths, encoder_class
 from museum_plugin.config.schema import BaseConfig
 
 if TYPE_CHECKING:
@@ -58,6 +60,11 @@ class BaseModel:
         """Pixels of a picture for each position of its latent, in one direction."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
+    def bring_vae(self) -> None:
+        """Put the VAE where the U-Net is; trainers put it away while they do not need it."""
+        if next(self.vae.parameters()).device != self.device:
+            self.vae.to(self.device)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
         self.unet.to(device, dtype)
@@ -73,10 +80,17 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> str:
     Reading a whole checkpoint would cost seconds at every start. Rounding to half precision makes the fp16 and fp32
     files of one model equal.
     """
+    return tensors_fingerprint(module.state_dict() for module in modules)
+
+
+def tensors_fingerprint(parts: Iterable[Mapping[str, Tensor]]) -> str:
+    """`weights_fingerprint` of tensors by name, whatever version of transformers named those of a text encoder."""
     digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(tensor_sample(name, tensor))
+    for part in parts:
+        tensors = {name.removeprefix(TEXT_LEVEL): tensor for name, tensor in part.items()}
+        for name, tensor in sorted(tensors.items()):
+            if not name.endswith(NOT_KEPT):
+                digest.update(tensor_sample(name, tensor))
     return digest.hexdigest()
 
 
@@ -98,45 +112,44 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
     """
     asked = asked or BaseConfig(path)
     parts = read_single_file(path, asked.tokenizer_cache_dir) if path.is_file() else _read_folder(path)
-    unet, text_encoder = parts.unet, parts.text_encoder
-    if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
-        raise mixed_parts_error(path, unet.config.cross_attention_dim, text_encoder.config.hidden_size)
+    unet, texts = parts.unet, parts.text_encoders
+    check_widths(path, unet.config, [text.config.to_dict() for text in texts])
     prediction_type = asked_prediction_type(
         parts.family, parts.scheduler.config.prediction_type, parts.told_prediction, asked
     )
     if path.is_file() and parts.family is SD2 and prediction_type == "epsilon":
         unet.register_to_config(sample_size=_SD2_BASE_SIZE)
-    vae = read_vae(asked.vae, parts.vae) if asked.vae else parts.vae
-    for module in (unet, vae, text_encoder):
+    vae = read_vae(asked.vae, parts.vae, parts.family) if asked.vae else parts.vae
+    for module in (unet, vae, *texts):
         module.requires_grad_(False).eval()
     return BaseModel(
         name=path.resolve().name,
         family=parts.family,
         prediction_type=prediction_type,
-        fingerprint=weights_fingerprint((unet, text_encoder)),
+        fingerprint=weights_fingerprint((unet, *texts)),
         vae_fingerprint=weights_fingerprint((vae,)),
         unet=unet,
         vae=vae,
-        text_encoders=(text_encoder,),
-        tokenizers=(parts.tokenizer,),
+        text_encoders=texts,
+        tokenizers=parts.tokenizers,
         alphas_cumprod=parts.scheduler.alphas_cumprod.float(),
     )
 
 
 def _read_folder(path: Path) -> BaseParts:
-    check_folder(path)
-    family = family_of(path)
-    if family is SDXL:
-        raise sdxl_error(path)
+    family = check_folder(path)
+    tokenizers = folder_tokenizers(path, family)
+    import_diffusers()
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
 
     try:
         scheduler = DDIMScheduler.from_pretrained(path / "scheduler")
         unet = UNet2DConditionModel.from_pretrained(path / "unet", torch_dtype=torch.float32)
         vae = AutoencoderKL.from_pretrained(path / "vae", torch_dtype=torch.float32)
-        text_encoder = CLIPTextModel.from_pretrained(path / "text_encoder", dtype=torch.float32)
-        tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer")
+        texts = tuple(
+            encoder_class(i).from_pretrained(path / folder, dtype=torch.float32)
+            for i, folder in enumerate(family.text_folders)
+        )
     except Exception as error:
         raise loading_error(path, error) from error
-    return BaseParts(family, unet, vae, text_encoder, tokenizer, scheduler)
+    return BaseParts(family, unet, vae, texts, tokenizers, scheduler)

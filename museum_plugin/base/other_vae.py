@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from museum_plugin.base.family import SD1
+from museum_plugin.base.family import Family
 from museum_plugin.base.layout import family_facts
 from museum_plugin.base.single_file import convert_vae
 from museum_plugin.base.weight_file import read_weight_file
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 _TAKEN = "vae takes a file that holds a VAE (.safetensors, .ckpt, .pt), or a diffusers folder"
 
 
-def read_vae(path: Path, own: AutoencoderKL) -> AutoencoderKL:
+def read_vae(path: Path, own: AutoencoderKL, family: Family) -> AutoencoderKL:
     """A VAE from a file in the original layout, or from a diffusers folder (its own, or a whole model's), in float32.
 
     Args:
         own: the base's VAE, whose latents the U-Net knows.
+        family: of the base; a file does not say how its latents are scaled.
     Raises:
         BaseModelError: not there, damaged, no VAE, or its latents are of another form than `own`'s.
     """
-    found = _from_folder(path) if path.is_dir() else _from_file(path)
+    found = _from_folder(path) if path.is_dir() else _from_file(path, family)
     for what, size, wanted in (
         ("channels", found.config.latent_channels, own.config.latent_channels),
         ("halvings of a picture", len(found.config.block_out_channels) - 1, len(own.config.block_out_channels) - 1),
@@ -55,11 +56,11 @@ def _from_folder(path: Path) -> AutoencoderKL:
         raise BaseModelError(f"{path}: the VAE cannot be loaded: {reason}") from error
 
 
-def _from_file(path: Path) -> AutoencoderKL:
+def _from_file(path: Path, family: Family) -> AutoencoderKL:
     if not path.exists():
         raise BaseModelError(f"{path}: no VAE there; {_TAKEN}")
     file = read_weight_file(path)
     try:
-        return convert_vae(file, family_facts(SD1)["vae"])
+        return convert_vae(file, family_facts(family)["vae"])
     except (KeyError, IndexError) as error:
         raise BaseModelError(f"{path}: holds no VAE in the original layout ({error} is missing); {_TAKEN}") from error

@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import replace
 
 from museum_plugin.base.expectation import asked_prediction_type
-from museum_plugin.base.folder import BaseOutline, folder_fingerprint, mixed_parts_error, read_base_folder
+from museum_plugin.base.folder import BaseOutline, folder_fingerprint, read_base_folder
 from museum_plugin.base.single_file import sketch_single_file
+from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths
 from museum_plugin.config.schema import BaseConfig
 
 
@@ -35,24 +36,24 @@ def outline_fingerprint(base: BaseOutline) -> str | None:
     from museum_plugin.base.load import tensor_sample
 
     digest = hashlib.sha256()
-    for part in (base.sketch.unet, base.sketch.text_encoder):
-        for name, tensor in sorted(part.tensors.items()):
+    for part in (base.sketch.unet, *base.sketch.text_encoders):
+        tensors = {name.removeprefix(TEXT_LEVEL): tensor for name, tensor in part.tensors.items()}
+        for name, tensor in sorted(tensors.items()):
             digest.update(tensor_sample(name, tensor))
     return digest.hexdigest()
 
 
 def _outline_of_file(asked: BaseConfig) -> BaseOutline:
     sketch = sketch_single_file(asked.path, asked.tokenizer_cache_dir)
-    states, text = sketch.unet.network.config.cross_attention_dim, sketch.text_encoder.network.config
-    if states != text.hidden_size:
-        raise mixed_parts_error(asked.path, states, text.hidden_size)
+    texts = [text.network.config for text in sketch.text_encoders]
+    check_widths(asked.path, sketch.unet.network.config, [text.to_dict() for text in texts])
     return BaseOutline(
         path=asked.path,
         name=asked.path.resolve().name,
         family=sketch.family,
         prediction_type=sketch.scheduler.config.prediction_type,
         timesteps=sketch.scheduler.config.num_train_timesteps,
-        text_layers=text.num_hidden_layers,
-        tokenizers=(sketch.tokenizer,),
+        text_layers=min(text.num_hidden_layers for text in texts),
+        tokenizers=sketch.tokenizers,
         sketch=sketch,
     )

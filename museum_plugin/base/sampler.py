@@ -78,7 +78,7 @@ def sample_latents(
     """
     denoiser = Denoiser(base)
     device = base.device
-    shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
+    shape = (base.vae.config.latent_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
     x = starting_noise(shape, seeds).to(device)
     states = guidance_states(base, prompts, negative, plan.text)
     timesteps = sampling_timesteps(denoiser.timesteps, plan.steps)
@@ -129,7 +129,7 @@ def sample_with(
         conditional, empty = denoiser.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), states).chunk(2)
         return empty + plan.guidance * (conditional - empty)
 
-    shape = (base.unet.config.in_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
+    shape = (base.vae.config.latent_channels, plan.height // base.latent_factor, plan.width // base.latent_factor)
     return run_scheduler(name, base, plan.steps, seeds, shape, predict)
 
 

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from museum_plugin.base.clip_tokenizer import find_tokenizer
+from museum_plugin.base.clip_tokenizer import check_tokenizers, find_tokenizers
 from museum_plugin.base.family import SD2, Family
 from museum_plugin.base.layout import (
-    CLIP,
-    OPEN_CLIP,
     UNET,
     VAE_PARTS,
     detect_layout,
@@ -28,18 +26,19 @@ from museum_plugin.base.layout import (
     unet_config,
     vae_config,
 )
+from museum_plugin.base.light_import import import_diffusers
+from museum_plugin.base.original_text import text_tensors
+from museum_plugin.base.text_encoders import TEXT_LEVEL, encoder_class
 from museum_plugin.base.weight_file import WeightFile, finite_float32, read_weight_file
 from museum_plugin.errors import BaseModelError
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTokenizer
 
 log = logging.getLogger("museum")
 
 _FIRST_STAGE = "first_stage_model."
-_OPEN_CLIP_LAYERS = 23
-"""Layers of SD2's text encoder that are used, of 24: SD2 was trained on the output of the last but one."""
 _SD2_BASE_STEPS = 875000
 """Training steps of SD2-base, which predicts epsilon; other SD2 models predict v. Source: diffusers' loader."""
 _ATTENTION_NAMES = {
@@ -47,8 +46,6 @@ _ATTENTION_NAMES = {
     "to_out.0": "proj_out", "proj_attn": "proj_out", "group_norm": "norm",
 }  # fmt: skip
 """Later names of the parts of the VAE's attention -> the original ones."""
-_NO_PART = re.compile(r"(^|\.)(position_ids|logit_scale|text_projection(\.weight)?|attn_mask)$")
-"""What text encoders in files have and ours do not need."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ class BaseParts:
     family: Family
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
+    text_encoders: tuple[nn.Module, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
     scheduler: DDIMScheduler
     told_prediction: bool = True
     """Whether the files say what is predicted; else it is a guess that the user may correct."""
@@ -95,23 +92,22 @@ class SketchedParts:
     family: Family
     unet: Sketch
     vae: Sketch
-    text_encoder: Sketch
-    tokenizer: CLIPTokenizer
+    text_encoders: tuple[Sketch, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
     scheduler: DDIMScheduler
     told_prediction: bool
 
 
 def read_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> BaseParts:
-    """Read a checkpoint of SD1 or SD2 in float32.
+    """Read a checkpoint in float32.
 
     Raises:
         BaseModelError: damaged, incomplete, of another kind, or its tokenizer does not fit.
     """
     parts = sketch_single_file(path, tokenizer_cache_dir)
-    text_encoder, unet, vae = parts.text_encoder.filled(), parts.unet.filled(), parts.vae.filled()
-    return BaseParts(
-        parts.family, unet, vae, text_encoder, parts.tokenizer, parts.scheduler, told_prediction=parts.told_prediction
-    )
+    texts = tuple(text.filled() for text in parts.text_encoders)
+    unet, vae, told = parts.unet.filled(), parts.vae.filled(), parts.told_prediction
+    return BaseParts(parts.family, unet, vae, texts, parts.tokenizers, parts.scheduler, told_prediction=told)
 
 
 def sketch_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> SketchedParts:
@@ -120,25 +116,31 @@ def sketch_single_file(path: Path, tokenizer_cache_dir: Path | None = None) -> S
     Raises:
         BaseModelError: as `read_single_file`, but that numbers are not finite does not show.
     """
+    import_diffusers()
     from diffusers import DDIMScheduler
 
     file = read_weight_file(path)
     family = detect_layout(path, file.tensors)
     facts = family_facts(family)
-    tokenizer = find_tokenizer(path, family, tokenizer_cache_dir)
+    tokenizers = find_tokenizers(path, family, tokenizer_cache_dir)
+    check_tokenizers(path, tokenizers)
     try:
-        text_encoder = _sketch_text_encoder(file, facts["text_encoder"], tokenizer)
+        texts = tuple(
+            _sketch_text_encoder(file, facts[folder], tokenizer, number)
+            for number, (folder, tokenizer) in enumerate(zip(family.text_folders, tokenizers, strict=True))
+        )
         unet = _sketch_unet(file, facts["unet"], facts["heads"])
         vae = _sketch_vae(file, facts["vae"])
     except (KeyError, IndexError) as error:
         raise BaseModelError(f"{path}: the tensor {error} is missing; the file is incomplete") from error
-    words, rows = len(tokenizer), text_encoder.network.config.vocab_size
-    if words != rows:
-        raise BaseModelError(f"{path}: the text encoder knows {rows} tokens, the tokenizer found for it {words}")
+    for tokenizer, text in zip(tokenizers, texts, strict=True):
+        words, rows = len(tokenizer), text.network.config.vocab_size
+        if words != rows:
+            raise BaseModelError(f"{path}: the text encoder knows {rows} tokens, the tokenizer found for it {words}")
     told = told_prediction_type(file)
     guess = "v_prediction" if family is SD2 else "epsilon"
     scheduler = DDIMScheduler(**facts["scheduler"], prediction_type=told or guess)
-    return SketchedParts(family, unet, vae, text_encoder, tokenizer, scheduler, told_prediction=told is not None)
+    return SketchedParts(family, unet, vae, texts, tokenizers, scheduler, told_prediction=told is not None)
 
 
 def told_prediction_type(file: WeightFile) -> str | None:
@@ -201,46 +203,27 @@ def _sketch_vae(file: WeightFile, facts: Mapping[str, Any]) -> Sketch:
     return _sketch(file.path, "VAE", lambda: AutoencoderKL(**config), renamed)
 
 
-def convert_text_encoder(file: WeightFile, facts: Mapping[str, Any], tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """The text encoder of a checkpoint, OpenAI's CLIP (SD1) or OpenCLIP (SD2, without its last layer).
+def convert_text_encoder(
+    file: WeightFile, facts: Mapping[str, Any], tokenizer: CLIPTokenizer, number: int = 0
+) -> nn.Module:
+    """The first (0) or second (1) text encoder of a checkpoint.
 
     Raises:
         BaseModelError, KeyError: see `convert_unet`.
     """
-    network: CLIPTextModel = _sketch_text_encoder(file, facts, tokenizer).filled()
+    network: nn.Module = _sketch_text_encoder(file, facts, tokenizer, number).filled()
     return network
 
 
-def _sketch_text_encoder(file: WeightFile, facts: Mapping[str, Any], tokenizer: CLIPTokenizer) -> Sketch:
-    from transformers import CLIPTextConfig, CLIPTextModel
+def _sketch_text_encoder(file: WeightFile, facts: Mapping[str, Any], tokenizer: CLIPTokenizer, number: int) -> Sketch:
+    from transformers import CLIPTextConfig
 
-    renamed = _open_clip(file) if any(name.startswith(OPEN_CLIP) for name in file.tensors) else _openai_clip(file)
-    renamed = {name.removeprefix("text_model."): t for name, t in renamed.items() if not _NO_PART.search(name)}
+    found = text_tensors(file.tensors, number)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = CLIPTextConfig(**text_config(renamed, facts), **ends, pad_token_id=tokenizer.pad_token_id)
-    return _sketch(file.path, "text encoder", lambda: CLIPTextModel(config), renamed)
-
-
-def _openai_clip(file: WeightFile) -> dict[str, Tensor]:
-    from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint
-
-    return dict(convert_ldm_clip_checkpoint({n: t for n, t in file.tensors.items() if n.startswith(CLIP)}))
-
-
-def _open_clip(file: WeightFile) -> dict[str, Tensor]:
-    """Without the last layer, unless a file has left it out already."""
-    from types import SimpleNamespace
-
-    from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
-
-    found = {n: t for n, t in file.tensors.items() if n.startswith(OPEN_CLIP) and not _NO_PART.search(n)}
-    layer = re.compile(re.escape(OPEN_CLIP) + r"transformer\.resblocks\.(\d+)\.")
-    last = max(int(match[1]) for name in found if (match := layer.match(name)))
-    used = last + 1 if last + 1 == _OPEN_CLIP_LAYERS else last
-    own = {n: t for n, t in found.items() if not ((match := layer.match(n)) and int(match[1]) >= used)}
-    width = own[f"{OPEN_CLIP}token_embedding.weight"].shape[1]
-    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))  # all that the function reads of it
-    return dict(convert_open_clip_checkpoint(model, own, prefix=OPEN_CLIP))
+    config = CLIPTextConfig(**text_config(found, facts), **ends, pad_token_id=tokenizer.pad_token_id)
+    if number:  # its class has one more level of names, beside the projection
+        found = {name if name.startswith("text_projection") else f"{TEXT_LEVEL}{name}": t for name, t in found.items()}
+    return _sketch(file.path, "text encoder", lambda: encoder_class(number)(config), found)
 
 
 def _original_name(name: str) -> str:
@@ -262,14 +245,14 @@ def _sketch(path: Path, part: str, make: Any, tensors: dict[str, Tensor]) -> Ske
             network: nn.Module = make()
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BaseModelError(f"{path}: its {part} has sizes that SD1 and SD2 never have: {reason}") from error
+        raise BaseModelError(f"{path}: its {part} has sizes that this family never has: {reason}") from error
     expected = network.state_dict()
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
         raise BaseModelError(f"{path}: {len(missing)} tensors of the {part} are missing, such as {missing[0]}")
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown and part != "text encoder":
-        raise BaseModelError(f"{path}: its {part} has {len(unknown)} tensors that SD1 and SD2 lack, as {unknown[0]}")
+        raise BaseModelError(f"{path}: its {part} has {len(unknown)} tensors that this family lacks, as {unknown[0]}")
     for name, empty in expected.items():
         if tensors[name].shape != empty.shape:
             found, wanted = tuple(tensors[name].shape), tuple(empty.shape)

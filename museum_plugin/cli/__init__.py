@@ -6,6 +6,8 @@
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
     export.py           export: files for WebUIs
+    import_lora.py      import: a museum that begins with another program's LoRA
+    resize.py           resize: another rank for the shared LoRA
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
     check_report.py     check: what is found out
@@ -41,6 +43,8 @@ COMMANDS = {
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
     "export": Command("export", "publish a museum for WebUIs: LoRA file, embeddings, texts, in one folder"),
+    "import": Command("import_lora", "begin a museum with a LoRA of another program"),
+    "resize": Command("resize", "give the shared LoRA of a museum another rank"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),
     "flags": Command("flag_page", "all flags of train_museum.py, as the page docs/flags.md shows them"),

@@ -34,10 +34,10 @@ def outline_of(run: RunConfig, problems: Problems) -> BaseOutline | None:
     with problems:
         base = read_outline(run.base)
         with problems:
-            check_clip_skip(run, base.name, base.text_layers)
+            check_clip_skip(run, base.family, base.name, base.text_layers)
         with problems:
             if run.base.vae:
-                read_vae(run.base.vae, empty_networks(base).vae)
+                read_vae(run.base.vae, empty_networks(base).vae, base.family)
         with problems:
             check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)
         return base

@@ -6,6 +6,7 @@ import io
 import math
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from museum_plugin.config.schema import SubsetConfig
 from museum_plugin.errors import DataError
 
 _JOIN = ", "
+_REMEMBERED = 24
+"""Captions of a style that the museum keeps."""
 _FIELDS_OF_A_FACE = 4
 """Face-detection tools append this many `_` fields to the name of a picture they cut out."""
 _OPEN, _CLOSE = "\x00", "\x01"
@@ -117,6 +120,24 @@ def plain_caption(caption: str, subset: SubsetConfig) -> str:
     return _first_variant(caption.split("\n")[0], subset)
 
 
+def contents_of(written: Iterable[tuple[str, SubsetConfig]], trigger: str) -> tuple[str, ...]:
+    """What pictures show, without their style's trigger: up to 24 different captions, spread over all. Source: ours.
+
+    Args:
+        written: each picture's caption, and how it is read.
+        trigger: the style's slot words; "" if there is none.
+    """
+    words = r"\s+".join(re.escape(word) for word in trigger.split())
+    phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
+    found: dict[str, None] = {}
+    for caption, subset in written:
+        bare = re.sub(phrase, "", plain_caption(caption, subset), flags=re.IGNORECASE)
+        found[" ".join(bare.split()).strip(" ,")] = None
+    captions = tuple(found)
+    stride = max(1, len(captions) // _REMEMBERED)
+    return captions[::stride][:_REMEMBERED]
+
+
 def whole_caption(caption: str, subset: SubsetConfig) -> str:
     """As `augment_caption` with nothing drawn, shuffled, dropped or truncated: for pictures that are only looked at.
 
@@ -217,4 +238,6 @@ def with_trigger(caption: str, phrase: str) -> str:
     words = r"\s+".join(re.escape(word) for word in phrase.split())
     if re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE):
         return caption
-    return f"{caption} in {phrase} style" if caption.strip() else f"{phrase} style"
+    if words.rpartition(r"\s+")[2].lower() != "style":
+        phrase += " style"
+    return f"{caption} in {phrase}" if caption.strip() else phrase

@@ -2,6 +2,7 @@
 
     method.py    the interface of a term
     bank.py      what the previous museum draws and predicts, for the terms that need it
+    material.py  what a style's terms are given before its first step
     moments.py   what old prompts feed the LoRA's modules
     finetune.py  no term at all
     paper.py     style distillation, weight and feature regularisation

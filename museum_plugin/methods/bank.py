@@ -146,7 +146,7 @@ class BankPlan:
 
 
 @torch.no_grad()
-def fill_bank(museum: Museum, plan: BankPlan, progress: Callable[[int], None] = lambda done: None) -> Bank:
+def fill_bank(museum: Museum, plan: BankPlan, progress: Callable[[int], object] = lambda done: None) -> Bank:
     """Draw the bank of a museum as it is now. Source: ours.
 
     Args:

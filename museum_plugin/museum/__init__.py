@@ -5,7 +5,11 @@ shape.py     which modules get a layer, and how wide it is
 block_weights.py  learning rates that differ from block to block
 dropout.py   what a layer leaves out in a training step
 norms.py     keeping each layer's weight change small
+lora_reading.py  other LoRA files, of whatever spelling
+lora_names.py    their tensors' names; strings only
 lora_file.py  other LoRA files: taken as a start, or merged into the base
+importing.py  another program's LoRA as the first content of a museum
+resize.py    another rank for the shared LoRA
 slots.py     learned token embeddings, one slot a style
 triggers.py  which words may open a slot, and in which order a museum takes them
 new_id.py    the id of a museum that begins
@@ -15,5 +19,6 @@ keys.py      module path <-> kohya key; strings only
 ledger.py    the ordered record of styles, as JSON
 file.py      the one safetensors file: whole or not at all
 history.py   earlier versions, and the way back to them
+training_strings.py  how the newest style was taught, for the header
 metadata.py  the strings that WebUIs read
 """

@@ -44,7 +44,8 @@ class MuseumContent:
     lora: dict[str, Tensor]
     """Full kohya name -> tensor; three for each target of the ledger."""
     slots: dict[str, dict[str, Tensor]]
-    """Style -> encoder ("clip_l", "clip_h", "clip_g") -> (n, d), one row for each of the style's words."""
+    """Style -> encoder ("clip_l", "clip_h", "clip_g") -> (n, d), one row for each of the style's words;
+    imported styles have none."""
     ledger: Ledger
     metadata: dict[str, str] = field(default_factory=dict)
     """More strings of the header; what follows from the ledger is not among them."""
@@ -71,13 +72,13 @@ def slots_key(encoder: str) -> str:
     return f"bundle_emb_slots.{encoder}.dora_scale"
 
 
-def write_museum(path: Path, content: MuseumContent, *, keep_history: int, form: FileForm = WHOLE) -> None:
+def write_museum(path: Path, content: MuseumContent, *, keep_history: int | None, form: FileForm = WHOLE) -> None:
     """Write a museum file; equal content gives equal bytes.
 
     Args:
         path: its folder is created; a museum that is there goes to its history.
         content: tensors of any float type and device; stored in the precision of the form, alphas as float32.
-        keep_history: how many earlier versions stay.
+        keep_history: how many earlier versions stay; None keeps all.
     Raises:
         TrainingError: a value is not finite; names the tensor.
         OutputError: nothing can be written, or the header grows too long; the earlier file is untouched.
@@ -207,7 +208,7 @@ def _split(tensors: Mapping[str, Tensor], ledger: Ledger) -> tuple[dict[str, Ten
             )
     slots, base_rows, start = Rows(), Rows(), 0
     with_rows = all(len(tensors[name]) == 2 * rows for name in packed.values()) and bool(packed)
-    for record in ledger.styles:
+    for record in (record for record in ledger.styles if record.words):
         end = start + len(record.words)
         slots[record.name] = {encoder: tensors[name][start:end] for encoder, name in packed.items()}
         if with_rows:

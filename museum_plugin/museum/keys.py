@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 _UNET_PREFIX = "lora_unet_"
 _TEXT_PREFIXES = {"te": "lora_te_", "te1": "lora_te1_", "te2": "lora_te2_"}
 _TEXT_MODEL = "text_model."
+_BLOCK = re.compile(r"(down|mid|up)_block(?:s\.(\d+))?\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
+_RESNET = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
+           "conv_shortcut": "skip_connection"}  # fmt: skip
+_ROWS = 3
+"""Of the original code's blocks for each of SDXL's three levels."""
 
 
 def kohya_key(part: str, module_path: str) -> str:
@@ -14,7 +21,8 @@ def kohya_key(part: str, module_path: str) -> str:
     kohya_key("te", "encoder.layers.0.self_attn.q_proj") -> "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
 
     Args:
-        part: "unet"; "te" for the text encoder of SD1 and SD2; "te1" and "te2" for those of SDXL.
+        part: "unet", for SDXL with the `original_path`; "te" for the text encoder of SD1 and SD2; "te1" and "te2" for
+            those of SDXL.
         module_path: dotted path in the diffusers or transformers module. A text encoder's path may start with
             `text_model.` or not: transformers 5.6 dropped that level from CLIPTextModel, the key keeps it.
     Raises:
@@ -26,6 +34,35 @@ def kohya_key(part: str, module_path: str) -> str:
         raise ValueError(f"part: found {part!r}, allowed: unet, {', '.join(_TEXT_PREFIXES)}")
     inside = module_path.removeprefix(_TEXT_MODEL)
     return _TEXT_PREFIXES[part] + (_TEXT_MODEL + inside).replace(".", "_")
+
+
+def original_path(path: str) -> str:
+    """The path of a module of SDXL's U-Net in the original code, after which LoRA files of SDXL name it.
+
+    original_path("down_blocks.1.attentions.0.proj_in") -> "input_blocks.4.1.proj_in"
+    original_path("up_blocks.0.upsamplers.0.conv") -> "output_blocks.2.2.conv"
+
+    Source: sd-scripts.
+
+    Raises:
+        ValueError: no module of a block.
+    """
+    match = _BLOCK.match(path)
+    if not match:
+        raise ValueError(f"no module of a U-Net block: {path!r}")
+    side, block, part, number, inner = match[1], int(match[2] or 0), match[3], int(match[4]), match[5]
+    attends = part == "attentions"
+    if part == "resnets":
+        first, _, rest = inner.partition(".")
+        inner = ".".join(filter(None, (_RESNET[first], rest)))
+    if side == "mid":
+        return f"middle_block.{1 if attends else 2 * number}.{inner}"
+    if part == "downsamplers":
+        return f"input_blocks.{_ROWS * (block + 1)}.0.{inner.replace('conv', 'op', 1)}"
+    if part == "upsamplers":
+        return f"output_blocks.{_ROWS * block + _ROWS - 1}.2.{inner}"
+    row = _ROWS * block + number
+    return f"{'input' if side == 'down' else 'output'}_blocks.{row + (side == 'down')}.{int(attends)}.{inner}"
 
 
 def tensor_names(key: str) -> tuple[str, str, str]:

@@ -30,7 +30,8 @@ class StyleRecord:
     trigger: str
     """The phrase that the user types."""
     words: tuple[str, ...]
-    """Its slot words, one for each vector of the slot."""
+    """Its slot words, one for each vector of the slot; none where the style came with another LoRA, which has no slot:
+    there the words of the trigger mean what they mean to the base."""
     token_ids: tuple[int, ...]
     taught_at: str
     """ISO 8601, UTC."""
@@ -53,6 +54,11 @@ class StyleRecord:
     def __post_init__(self) -> None:
         if len(self.words) != len(self.token_ids):
             raise ValueError(f"style {self.name!r}: {len(self.words)} words but {len(self.token_ids)} token_ids")
+
+    @property
+    def reserved_words(self) -> tuple[str, ...]:
+        """Words that no other style of its museum may take."""
+        return self.words or tuple(self.trigger.lower().split())
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class NetworkRecord:
     """Key -> its rank, where it is not `rank`."""
     alphas: dict[str, float] = field(default_factory=dict)
     """Key -> its alpha, where it is not `alpha`."""
+    shaped_by: str = ""
+    """"import" or "resize": the layers are no longer those that flags describe, and runs take them as they are."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def shape(self, target: str) -> tuple[int, float]:
@@ -177,7 +185,7 @@ class Ledger:
         data = _migrated(_parsed(text), migrations)
         known = _checked(data, _LEDGER, "ledger")
         known["base"] = BaseRecord(**_checked(known["base"], _BASE, "ledger: base"))
-        network = {"ranks": {}, "alphas": {}, **known["network"]}
+        network = {"ranks": {}, "alphas": {}, "shaped_by": "", **known["network"]}
         known["network"] = NetworkRecord(**_checked(network, _NETWORK, "ledger: network"))
         styles = [_checked(s, _STYLE, f"ledger: styles[{i}]") for i, s in enumerate(known["styles"])]
         try:
@@ -227,7 +235,8 @@ _RANKS = _Kind("a table of whole numbers", lambda table: _is_table(table) and al
 _LEDGER = {"museum_id": _TEXT, "base": _TABLE, "network": _TABLE, "styles": _TABLES, "format_version": _WHOLE}
 _BASE = dict.fromkeys(("fingerprint", "family", "prediction_type", "name"), _TEXT)
 _NETWORK = {"rank": _WHOLE, "alpha": _NUMBER, "targets": _TEXTS, "ranks": _RANKS, "alphas": _NUMBERS}
-_ONLY_IF_ANY = ("ranks", "alphas")
+_NETWORK["shaped_by"] = _TEXT
+_ONLY_IF_ANY = ("ranks", "alphas", "shaped_by")
 """Fields that a file leaves out where they are empty, as files of earlier versions do."""
 _STYLE = {
     **dict.fromkeys(("name", "trigger", "taught_at", "data_fingerprint", "method"), _TEXT),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,9 +16,11 @@ from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.losses.weight_regularization import LowRank
 from museum_plugin.museum.dropout import Dropout, LayerDropout
-from museum_plugin.museum.keys import kohya_key
+from museum_plugin.museum.keys import kohya_key, original_path
 from museum_plugin.museum.shape import LayerShape
 
+_TRANSFORMER = ("Transformer2DModel",)
+_RESIDUAL = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 _TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
@@ -100,6 +102,13 @@ class LoRANetwork(nn.Module):
         self.dropout = Dropout()
         self._dropping: int | None = None
 
+    def freeze(self, prefixes: Iterable[str]) -> None:
+        """Keep the layers whose keys begin so as they are."""
+        beginnings = tuple(prefixes)
+        for key, layer in self.layers.items():
+            if key.startswith(beginnings):
+                layer.requires_grad_(False)
+
     @contextmanager
     def dropping(self, number: int) -> Iterator[None]:
         """While inside, `dropout` is at work; outside, as in teachers and verdicts, nothing is ever left out.
@@ -176,21 +185,18 @@ def target_modules(
     """kohya key and module of everything a LoRA goes on, as in sd-scripts.
 
     U-Net: every Linear and 1x1 convolution inside a Transformer2DModel; with convolutions, also every Linear and
-    convolution of its ResNet blocks and samplers. Text encoders: those of attention and MLP.
+    convolution of its ResNet blocks and samplers. Text encoders: those of attention and MLP. Blocks are known by the
+    names of their classes, which are the same in diffusers and in sd-scripts.
     """
-    from diffusers.models.downsampling import Downsample2D  # the library takes seconds to load
-    from diffusers.models.resnet import ResnetBlock2D
-    from diffusers.models.transformers.transformer_2d import Transformer2DModel
-    from diffusers.models.upsampling import Upsample2D
-
-    blocks = (Transformer2DModel, *((ResnetBlock2D, Downsample2D, Upsample2D) if with_convolutions else ()))
+    blocks = _TRANSFORMER + (_RESIDUAL if with_convolutions else ())
     for block_path, block in base.unet.named_modules():
-        if isinstance(block, blocks):
+        if type(block).__name__ in blocks:
             for path, module in block.named_modules():
                 if isinstance(module, nn.Linear) or (
                     isinstance(module, nn.Conv2d) and (module.kernel_size == (1, 1) or with_convolutions)
                 ):
-                    yield kohya_key("unet", f"{block_path}.{path}"), module
+                    whole = f"{block_path}.{path}"
+                    yield kohya_key("unet", original_path(whole) if base.family.original_names else whole), module
     if with_text_encoder:
         for part, encoder in zip(base.family.text_parts, base.text_encoders, strict=True):
             for path, module in encoder.named_modules():

@@ -1,4 +1,4 @@
-"""LoRA files of any origin in kohya's format: read, taken as a start, or merged into the base."""
+"""LoRA files of any origin: taken as a start, or merged into the base."""
 
 from __future__ import annotations
 
@@ -6,86 +6,19 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import nn
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.lora import LoRANetwork, Networks, target_modules
+from museum_plugin.museum.lora_reading import Factors, read_lora
 from museum_plugin.museum.shape import LayerShape
 
 log = logging.getLogger("museum")
-
-_KINDS = ("lora_down.weight", "lora_up.weight", "alpha")
-_SLOTS = ("bundle_emb", "text_encoders.")
-"""Tensors of a museum file that are no part of its LoRA."""
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """One module's weight change, alpha / rank * up @ down."""
-
-    up: Tensor
-    """(out, rank) float32."""
-    down: Tensor
-    """(rank, in) float32, a convolution's kernel flattened."""
-    alpha: float
-
-    @property
-    def shape(self) -> LayerShape:
-        """Rank and alpha."""
-        return LayerShape(self.down.shape[0], self.alpha)
-
-    @property
-    def scale(self) -> float:
-        """alpha / rank."""
-        return self.alpha / self.down.shape[0]
-
-
-def read_lora(path: Path, flag: str) -> dict[str, Factors]:
-    """The modules of a LoRA file, by kohya key. Without an alpha, alpha is the rank, as in sd-scripts.
-
-    Args:
-        flag: that named the file, for messages.
-    Raises:
-        ConfigError: no such file, damaged, or not a LoRA of plain pairs of down and up.
-    """
-    tensors = _tensors(path, flag)
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_SLOTS):
-            continue
-        key, _, kind = name.partition(".")
-        if kind not in _KINDS:
-            raise ConfigError(f"{flag}: {path}: found tensor {name}, allowed: a LoRA of lora_down, lora_up and alpha")
-        found.setdefault(key, {})[kind] = tensor.float()
-    pairs = {key: parts for key, parts in found.items() if set(_KINDS[:2]) <= set(parts)}
-    if not pairs or len(pairs) < len(found):
-        reason = f"{min(set(found) - set(pairs))} is not whole" if found else "it holds no LoRA"
-        raise ConfigError(f"{flag}: {path}: {reason}")
-    return {key: _factors(parts) for key, parts in pairs.items()}
-
-
-def _factors(parts: Mapping[str, Tensor]) -> Factors:
-    down, up = (parts[kind].flatten(1) for kind in _KINDS[:2])
-    alpha = parts["alpha"].item() if "alpha" in parts else 0.0
-    return Factors(up, down, alpha or float(len(down)))
-
-
-def _tensors(path: Path, flag: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(f'{flag}: no file "{path}"')
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        return {str(name): tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-    except Exception as error:  # a damaged file fails in many ways
-        raise ConfigError(f"{flag}: {path}: cannot be read as a LoRA file; is it damaged?") from error
 
 
 def file_shapes(
@@ -175,14 +108,25 @@ def fitting_factors(base: Networks, path: Path) -> dict[str, Factors]:
     Raises:
         ConfigError: the file cannot be read, nothing of it fits, or a module has another width.
     """
-    factors = read_lora(path, "base_weights")
+    factors = read_lora(path, "base_weights", base.family.text_parts)
     modules = dict(target_modules(base, with_text_encoder=True, with_convolutions=True))
-    _say_what_is_left_out("base_weights", path, factors, modules)
-    fitting = {key: given for key, given in factors.items() if key in modules}
-    for key, given in fitting.items():
+    return fitting(factors, modules, path, "base_weights")
+
+
+def fitting(
+    factors: Mapping[str, Factors], modules: Mapping[str, nn.Module], path: Path, flag: str
+) -> dict[str, Factors]:
+    """Those factors whose modules are there; what is left out is told.
+
+    Raises:
+        ConfigError: nothing fits, or a module has another width.
+    """
+    _say_what_is_left_out(flag, path, factors, modules)
+    found = {key: given for key, given in factors.items() if key in modules}
+    for key, given in found.items():
         weight = modules[key].weight
-        _check_width("base_weights", path, key, given, (weight.shape[0], weight[0].numel()))
-    return fitting
+        _check_width(flag, path, key, given, (weight.shape[0], weight[0].numel()))
+    return found
 
 
 def merged_name(base: str, path: Path, multiplier: float) -> str:
@@ -211,7 +155,10 @@ def _check_width(flag: str, path: Path, key: str, given: Factors, width: tuple[i
 
 def _require_some(flag: str, path: Path, given: Iterable[str], known: Iterable[str]) -> None:
     if not set(given) & set(known):
-        raise ConfigError(f"{flag}: {path}: none of its modules has a place here, such as {min(given)}")
+        raise ConfigError(
+            f"{flag}: {path}: none of its modules has a place here, such as {min(given)}: it was "
+            "made for another kind of model"
+        )
 
 
 def _say_what_is_left_out(flag: str, path: Path, given: Iterable[str], known: Iterable[str]) -> None:

@@ -7,14 +7,10 @@ import json
 
 from museum_plugin.base.family import FAMILIES
 from museum_plugin.museum.ledger import BaseRecord, Ledger
+from museum_plugin.museum.training_strings import training_strings
 
 LEDGER_KEY = "museum"
 """Metadata key under which the ledger stands."""
-
-_DIFFUSERS = "diffusers"
-_STABILITY = "https://github.com/Stability-AI/generative-models"
-_V_PREDICTION = {"sd1": ("sd_v1_v", "stable-diffusion-v1"), "sd2": ("sd_v2_v", "stable-diffusion-v2-768-v")}
-"""Family -> version and architecture where the base predicts v; the version of SDXL is the same for both."""
 
 _TRIGGERS = frozenset({"modelspec.usage_hint", "modelspec.trigger_phrase"})
 _CHOSEN = frozenset({"modelspec.title", "modelspec.description"}) | _TRIGGERS
@@ -36,6 +32,7 @@ _DERIVED = frozenset(
         "modelspec.date",
         "sshs_model_hash",
         "sshs_legacy_hash",
+        "modelspec.hash_sha256",
     }
 )
 """Always made anew from ledger and tensors; never taken from the strings a caller adds."""
@@ -78,17 +75,20 @@ def extra_metadata(stored: dict[str, str], ledger: Ledger) -> dict[str, str]:
 
 
 def model_hashes(serialised: bytes | memoryview) -> dict[str, str]:
-    """The two hashes by which WebUIs know a LoRA again, as sd-scripts computes them.
+    """The hashes by which WebUIs and sites know a LoRA again, as sd-scripts and ModelSpec 1.0.1 have them.
 
-    sshs_model_hash = sha256 of the data behind the header; sshs_legacy_hash = the first 8 digits of the sha256 of
+    sshs_model_hash = sha256 of the data behind the header, whose first 12 digits are Civitai's AutoV3;
+    modelspec.hash_sha256 is the same behind "0x"; sshs_legacy_hash = the first 8 digits of the sha256 of
     bytes 0x100000 to 0x110000.
 
     Args:
         serialised: a safetensors file whose metadata are its ss_* strings alone.
     """
     header = int.from_bytes(serialised[:8], "little")
+    data = hashlib.sha256(memoryview(serialised)[8 + header :]).hexdigest()
     return {
-        "sshs_model_hash": hashlib.sha256(memoryview(serialised)[8 + header :]).hexdigest(),
+        "sshs_model_hash": data,
+        "modelspec.hash_sha256": f"0x{data}",
         "sshs_legacy_hash": hashlib.sha256(serialised[0x100000:0x110000]).hexdigest()[:8],
     }
 
@@ -101,7 +101,7 @@ def _sd_scripts_metadata(ledger: Ledger, output_name: str) -> dict[str, str]:
         "ss_network_alpha": str(float(ledger.network.alpha)),
         "ss_output_name": output_name,
         "ss_base_model_version": _version_and_architecture(ledger.base)[0],
-        "ss_v2": str(ledger.base.family == "sd2"),
+        "ss_v2": str(FAMILIES[ledger.base.family].is_v2),
         "ss_tag_frequency": json.dumps(frequency),
     }
 
@@ -111,7 +111,7 @@ def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": _version_and_architecture(ledger.base)[1] + "/lora",
-        "modelspec.implementation": _STABILITY if ledger.base.family == "sdxl" else _DIFFUSERS,
+        "modelspec.implementation": FAMILIES[ledger.base.family].implementation,
         "modelspec.prediction_type": "v" if _predicts_v(ledger.base) else "epsilon",
     }
     if ledger.styles:
@@ -122,6 +122,7 @@ def _modelspec_metadata(ledger: Ledger) -> dict[str, str]:
 def _default_description(ledger: Ledger, output_name: str) -> dict[str, str]:
     """What a user can say in other words. ModelSpec has one trigger_phrase, the newest style's; usage_hint has all."""
     made = {
+        **(training_strings(ledger.styles[-1]) if ledger.styles else {}),
         "modelspec.title": output_name,
         "modelspec.description": f"One LoRA, styles taught: {len(ledger.styles)}. Triggers: {_triggers(ledger)}",
     }
@@ -141,8 +142,9 @@ def _predicts_v(base: BaseRecord) -> bool:
 
 def _version_and_architecture(base: BaseRecord) -> tuple[str, str]:
     family = FAMILIES[base.family]
-    plain = family.version, family.architecture
-    return _V_PREDICTION.get(base.family, plain) if _predicts_v(base) else plain
+    if _predicts_v(base):
+        return family.version_of_v, family.architecture_of_v
+    return family.version, family.architecture
 
 
 def _encodable(text: str) -> str:

@@ -54,7 +54,9 @@ class Museum:
 
     def phrase(self, style: str | None) -> str:
         """What the user types for a style; "" for no style."""
-        return self.slots.slots[style].phrase if style is not None and style in self.slots.slots else ""
+        if style is not None and style in self.slots.slots:
+            return self.slots.slots[style].phrase
+        return next((record.trigger for record in self.ledger.styles if record.name == style), "")
 
     def styles(self) -> tuple[str, ...]:
         """Names of the taught styles, in order; without the one that is open."""

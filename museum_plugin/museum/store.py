@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from museum_plugin.museum.lora import LoRANetwork
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape
 from museum_plugin.museum.slots import Slot, Slots
+
+log = logging.getLogger("museum")
 
 
 def new_museum(
@@ -86,7 +89,7 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     _check_shapes(path, network, content)
     network.load_tensors(content.lora)
     slots = Slots(base)
-    for record in ledger.styles:
+    for record in (record for record in ledger.styles if record.words):
         vectors, kept = content.slots[record.name], content.base_rows.get(record.name)
         slots.add(
             Slot(
@@ -145,11 +148,13 @@ def check_network(
             raise MuseumFileError(f"{path}: this museum has {flag} {found:g}, not {asked:g}; give {found:g}")
     text_keys = tuple(f"lora_{part}_" for part in FAMILIES[ledger.base.family].text_parts)
     has_text = any(key.startswith(text_keys) for key in network.targets)
-    if has_text != with_text_encoder:
+    if has_text != with_text_encoder and not (has_text and network.shaped_by):
         state = "trains" if has_text else "does not train"
         raise MuseumFileError(f"{path}: this museum {state} the text encoder; text_encoder_lr must agree")
     difference = _first_difference(network, shapes) if shapes is not None else None
-    if difference is not None:
+    if difference is not None and network.shaped_by:
+        log.info("%s: %s; its layers are those of its %s, and stay so", path, difference, network.shaped_by)
+    elif difference is not None:
         raise MuseumFileError(f"{path}: {difference}; {_way_to_agree(ledger)}")
 
 
@@ -188,7 +193,7 @@ def content_of(museum: Museum) -> MuseumContent:
     def named(vectors: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return {name: vector.detach().cpu().float() for name, vector in zip(encoders, vectors, strict=True)}
 
-    styles = museum.styles()
+    styles = [record.name for record in museum.ledger.styles if record.words]
     slots = {name: named(museum.slots.slots[name].vectors) for name in styles}
     base_rows = {name: named(museum.slots.base_rows[name]) for name in styles}
     lora = {name: tensor.detach().cpu().float() for name, tensor in museum.network.tensors().items()}
@@ -196,8 +201,8 @@ def content_of(museum: Museum) -> MuseumContent:
 
 
 def museum_file_bytes(museum: Museum, name: str) -> bytes:
-    """The museum as a file called `name`; empty where it has no style, since any run can begin it again."""
-    if not museum.styles():
+    """The museum as a file called `name`; empty where it holds nothing, since any run can begin it again."""
+    if not museum.styles() and not museum.ledger.network.shaped_by:
         return b""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.safetensors"

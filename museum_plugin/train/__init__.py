@@ -25,6 +25,8 @@ header.py       texts of the file's header, form of files for publishing
 record.py       what the ledger remembers of a style
 museum_file.py  the file that grows: its lock, and never over a stranger's changes
 preview.py      pictures drawn while a style is being learned
+guest.py        one style taught inside a loop that is not ours: bank, terms, record
+guest_loop.py   the steps of such a loop: terms join its loss where it calls backward
 processes.py    what several processes must agree on
 stop.py         signals
 log.py          the progress bar

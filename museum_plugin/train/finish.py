@@ -6,17 +6,16 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from museum_plugin.base.encode import decode_latents
-from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.config.schema import OutputConfig
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
-from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
+from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.paths import grid_file, matrix_file, museum_file
@@ -24,7 +23,6 @@ from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
 
 log = logging.getLogger("museum")
-_EXHIBITED = 6
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         record = replace(
             style_record(room, lesson, lesson.calendar.steps), signature=signature(lesson.latents).to_dict()
         )
-        museum.ledger = _with_exhibition(museum.ledger.with_style(record), room, lesson)
+        plan = sampling_plan(room.run, lesson.dataset, room)
+        museum.ledger = with_exhibition(museum.ledger.with_style(record), room.run, lesson.captions, plan)
     if not room.accelerator.is_main_process:
         return Finished(museum_file(room.run.output))
     return _judge_and_save(room) if lesson.name else Finished(_save(room))
@@ -68,28 +67,47 @@ def _save(room: Classroom) -> Path:
 
 
 def _judge_and_save(room: Classroom) -> Finished:
-    museum, ledger = room.museum, room.museum.ledger
-    exhibition = exhibition_of(ledger)
-    signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
-    before = {old.name: old.scores[old.name] for old in ledger.styles[:-1] if old.name in old.scores}
-    verdict = judge(museum, exhibition, signatures)
-    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
+    verdict = judge_newest(room.museum)
     path = _save(room)
-    grid, matrix = write_pictures(room, verdict, exhibition, before)
-    for sentence in verdict.sentences(before):
-        log.info("  %s", sentence)
+    grid, matrix = publish(room.museum, room.run.output, verdict)
     return Finished(path, grid, matrix, verdict)
 
 
-def write_pictures(
-    room: Classroom, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
+def judge_newest(museum: Museum) -> Verdict:
+    """Judge all styles, and give the newest one's record the scores.
+
+    Raises:
+        TrainingError, BaseModelError: what the museum or its base draws is not finite.
+    """
+    ledger = museum.ledger
+    signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
+    verdict = judge(museum, exhibition_of(ledger), signatures)
+    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
+    return verdict
+
+
+def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Path, Path]:
+    """Say a verdict in words, and write its grid and retention matrix into `output_dir`.
+
+    Raises:
+        OutputError: a picture cannot be written.
+    """
+    styles, exhibition = museum.ledger.styles, exhibition_of(museum.ledger)
+    before = {old.name: old.scores[old.name] for old in styles[:-1] if old.name in old.scores}
+    files = _write_pictures(museum, output, verdict, exhibition, before)
+    for sentence in verdict.sentences(before):
+        log.info("  %s", sentence)
+    return files
+
+
+def _write_pictures(
+    museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
-    """The grid and the retention matrix of a verdict, in `output_dir`."""
-    museum, output = room.museum, room.run.output
     names = [record.name for record in museum.ledger.styles]
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
-    write_grid(grid, {title: _pictures(room, latents) for title, latents in columns.items()}, exhibition.prompts)
+    drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
+    write_grid(grid, drawn, exhibition.prompts)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
@@ -104,26 +122,3 @@ def write_pictures(
 
 def _title(phrase: str, column: str) -> str:
     return f"{column} ({phrase})" if phrase else column
-
-
-def _pictures(room: Classroom, latents: Tensor) -> Tensor:
-    return decode_latents(room.museum.base, latents)
-
-
-def _with_exhibition(ledger: Ledger, room: Classroom, lesson: Lesson) -> Ledger:
-    """What is drawn for judging is settled by the first style, so that later verdicts can be compared with it."""
-    if "exhibition" in ledger.extra:
-        return ledger
-    stride = max(1, len(lesson.captions) // _EXHIBITED)
-    prompts = room.run.preview.prompts or lesson.captions[::stride]
-    prompts = (prompts or ("",))[:_EXHIBITED]
-    plan = sampling_plan(room.run, lesson.dataset, room)
-    described = {"prompts": list(prompts), "seed": room.run.training.seed, **plan.to_dict()}
-    return replace(ledger, extra={**ledger.extra, "exhibition": described})
-
-
-def exhibition_of(ledger: Ledger) -> Exhibition:
-    """What this museum draws for every verdict."""
-    described = dict(ledger.extra["exhibition"])
-    prompts, seed = tuple(described.pop("prompts")), described.pop("seed")
-    return Exhibition(prompts, tuple(seed + i for i in range(len(prompts))), SamplingPlan.from_dict(described))

@@ -35,6 +35,12 @@ def identity_of(settings: dict[str, Any], dataset: StyleDataset, museum: Museum)
         settings: the flags of the run.
         museum: before the style.
     """
+    digests = (dataset.fingerprint, museum_digest(museum), museum.base.fingerprint)
+    return {**settings_identity(settings), **dict(zip(DIGESTS, digests, strict=True))}
+
+
+def museum_digest(museum: Museum) -> str:
+    """sha256, in hex, of every number and trigger of a museum."""
     digest = hashlib.sha256()
     for key, tensor in sorted(museum.network.tensors().items()):
         digest.update(key.encode())
@@ -43,8 +49,7 @@ def identity_of(settings: dict[str, Any], dataset: StyleDataset, museum: Museum)
         digest.update(slot.phrase.encode())
         for vectors in slot.vectors:
             digest.update(vectors.detach().cpu().numpy().tobytes())
-    digests = (dataset.fingerprint, digest.hexdigest(), museum.base.fingerprint)
-    return {**settings_identity(settings), **dict(zip(DIGESTS, digests, strict=True))}
+    return digest.hexdigest()
 
 
 def settings_identity(settings: dict[str, Any]) -> dict[str, Any]:

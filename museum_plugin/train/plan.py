@@ -66,7 +66,7 @@ def plan_styles(
         ConfigError: the museum knows another style of this name, or a trigger is not possible.
     """
     plans = []
-    taken = [word for record in known for word in record.words]
+    taken = [word for record in known for word in record.reserved_words]
     for style, dataset in styles:
         is_taught, words = False, tuple[str, ...]()
         with problems:

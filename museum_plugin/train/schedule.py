@@ -113,17 +113,17 @@ def _shown_only(config: OptimizerConfig, optimizer: Optimizer) -> LRScheduler:
 
 
 def _named(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
-    import diffusers.optimization  # these take seconds to load
-    import transformers.optimization
+    import diffusers.optimization as source  # takes a second to load
 
     warmup, decay = in_steps(config.warmup_steps, steps), in_steps(config.decay_steps, steps)
     config = replace(config, warmup_steps=warmup, decay_steps=decay)
     name = config.schedule
     if name == "constant" and config.warmup_steps:
         name = "constant_with_warmup"
-    in_diffusers = name in [kind.value for kind in diffusers.optimization.SchedulerType]
-    source: Any = diffusers.optimization if in_diffusers else transformers.optimization
-    function = source.TYPE_TO_SCHEDULER_FUNCTION[source.SchedulerType(name)]
+    if name not in [kind.value for kind in source.SchedulerType]:
+        import transformers.optimization as source  # takes seconds, since it loads peft
+    known: Any = source
+    function = known.TYPE_TO_SCHEDULER_FUNCTION[known.SchedulerType(name)]
     return function(optimizer, **{**_arguments(name, config, steps), **config.schedule_arguments})
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,20 +19,21 @@ from museum_plugin.base.encode import encode_pictures
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.arguments import describe
-from museum_plugin.config.schema import RunConfig, StyleData
+from museum_plugin.config.schema import ReplayConfig, RunConfig, StyleData
 from museum_plugin.data.cache import LatentCache
-from museum_plugin.data.captions import plain_caption
+from museum_plugin.data.captions import contents_of
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.methods import build_terms
-from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
-from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, StyleStart
-from museum_plugin.methods.moments import input_moments
+from museum_plugin.methods.bank import Bank, StateCache
+from museum_plugin.methods.material import bank_plan, gather_material
+from museum_plugin.methods.method import REPLAY, StyleStart
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for
 from museum_plugin.train.checkpoint import Origin, Training
+from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
 from museum_plugin.train.identity import digests_in_words, identity_of
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.nonfinite import Skips
@@ -43,11 +44,8 @@ from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
 
-_REMEMBERED_CAPTIONS = 24
-_STATISTICS_PICTURES = 256
-_FEATURE_ANCHORS = 24
-_WATCHED_BLOCKS = 3
-_MOMENT_ANCHORS = 48
+STATISTICS_PICTURES = 256
+"""Pictures whose latents make a style's statistics."""
 
 
 @dataclass(frozen=True)
@@ -117,17 +115,17 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
-    states = StateCache(museum, text)
-    needs = frozenset().union(*(term.needs for term, _ in terms.values()))
-    bank = _fill_bank(room, name, captions, sampling_plan(run, dataset, room)) if REPLAY in needs else None
-    moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
-    watched = room.denoiser.feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
-    if bank and watched:
-        bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
+    plan = sampling_plan(run, dataset, room)
+    visible = room.accelerator.is_local_main_process and any(REPLAY in term.needs for term, _ in terms.values())
+    with drawing(museum, run.replay, name, visible=visible) as progress:
+        drawn = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
+        material = gather_material(museum, [term for term, _ in terms.values()], drawn, text, progress)
+    if any(is_unmeasured(record) for record in museum.ledger.styles):
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
     if words:
         ids = tuple(single_token(museum.base, word) for word in words)
         museum.slots.open(name, words, ids, run.slot.init)
-    start = StyleStart(museum, bank, moments, _style_means(latents, museum.base.device))
+    start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
@@ -142,9 +140,9 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         captions=captions,
         latents=latents,
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
-        bank=bank,
-        states=states,
-        options=PassOptions(run.loss, text, watched, run.slot.dropout),
+        bank=material.bank,
+        states=material.states,
+        options=PassOptions(run.loss, text, material.watched, run.slot.dropout),
         settings=settings,
         origin=origin,
         unfinished=unfinished,
@@ -173,28 +171,17 @@ def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> Sam
 
 
 def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
-    """What the pictures show, without the trigger: up to 24 different captions, spread over the set.
-
-    Args:
-        trigger: the style's slot words; "" if there is none.
-    """
-    words = r"\s+".join(re.escape(word) for word in trigger.split())
-    phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
-    found: dict[str, None] = {}
-    for picture in (picture for picture in dataset.pictures if not picture.subset.is_reg):
-        bare = re.sub(phrase, "", plain_caption(picture.caption, picture.subset), flags=re.IGNORECASE)
-        found[" ".join(bare.split()).strip(" ,")] = None
-    captions = tuple(found)
-    stride = max(1, len(captions) // _REMEMBERED_CAPTIONS)
-    return captions[::stride][:_REMEMBERED_CAPTIONS]
+    """What the pictures show, without the trigger; see `contents_of`."""
+    shown = (picture for picture in dataset.pictures if not picture.subset.is_reg)
+    return contents_of(((picture.caption, picture.subset) for picture in shown), trigger)
 
 
 def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
     if style.name is None:
         return ()
     museum = room.museum
-    taken = [word for record in museum.ledger.styles for word in record.words]
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum.ledger.museum_id)
+    taken, museum_id = [w for record in museum.ledger.styles for w in record.reserved_words], museum.ledger.museum_id
+    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum_id)
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
@@ -207,37 +194,28 @@ def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, .
                 progress.update(ready - progress.n)
 
             room.cache.prepare(dataset, show)
-    pictures = [p for p in dataset.pictures if not p.subset.is_reg][:_STATISTICS_PICTURES]
+    pictures = [p for p in dataset.pictures if not p.subset.is_reg][:STATISTICS_PICTURES]
     return tuple(room.cache.latents([picture], [False])[0] for picture in pictures)
 
 
-def _style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple[int, int], Tensor]:
+def style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple[int, int], Tensor]:
+    """Mean latent (C, h, w) for each latent size (h, w)."""
     by_size: dict[tuple[int, int], list[Tensor]] = {}
     for latent in latents:
         by_size.setdefault((latent.shape[1], latent.shape[2]), []).append(latent)
     return {size: torch.stack(group).mean(dim=0).to(device) for size, group in by_size.items()}
 
 
-def _fill_bank(room: Classroom, name: str, captions: tuple[str, ...], plan: SamplingPlan) -> Bank | None:
-    replay, museum = room.run.replay, room.museum
-    old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
-    bank_plan = BankPlan(
-        per_style=replay.per_style,
-        neutral=replay.neutral,
-        contents=tuple(dict.fromkeys([*captions, *old])),
-        sampling=SamplingPlan(plan.width, plan.height, replay.sampling_steps, replay.guidance, plan.text),
-        seed=_seed(room.run.training.seed, name, "bank"),
-        plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
-    )
+@contextmanager
+def drawing(museum: Museum, replay: ReplayConfig, name: str, *, visible: bool) -> Iterator[Callable[[int], object]]:
+    """A progress bar for the bank of a style.
+
+    Yields:
+        what is called with the number of trajectories just drawn.
+    """
     total = replay.neutral + replay.per_style * len(museum.styles())
-    visible = room.accelerator.is_local_main_process
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
-        bank = fill_bank(museum, bank_plan, bar.update)
-    return bank if bank.anchors else None
-
-
-def _seed(*key: object) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:5], "big")
+        yield bar.update
 
 
 def latent_cache(run: RunConfig, museum: Museum) -> LatentCache:

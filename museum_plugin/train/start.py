@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.config.problems import Problems
@@ -22,7 +23,8 @@ from museum_plugin.methods import build_terms
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import Networks, target_modules
-from museum_plugin.museum.lora_file import commonest, file_shapes, merge_all_into_base, read_lora, start_from
+from museum_plugin.museum.lora_file import commonest, file_shapes, merge_all_into_base, start_from
+from museum_plugin.museum.lora_reading import read_lora
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
@@ -35,6 +37,8 @@ from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
 _MANY_STEPS = 10**9
+_PENULTIMATE = 2
+"""The clip_skip that WebUIs give for the last layer but one."""
 
 
 def check_run(run: RunConfig, problems: Problems | None = None) -> None:
@@ -82,7 +86,7 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         places.append(run.output.logging_dir / run.output.output_name / "events")
     for place in places:
         with problems:
-            _check_writable(place, make_folder=not problems.gather)
+            check_writable(place, make_folder=not problems.gather)
 
 
 def _warn_of_idle_options(run: RunConfig) -> None:
@@ -105,7 +109,7 @@ def learning_rates(run: RunConfig) -> tuple[float, ...]:
     return tuple(rate for rate, trained in parts if trained)
 
 
-def _check_writable(path: Path, *, make_folder: bool) -> None:
+def check_writable(path: Path, *, make_folder: bool) -> None:
     """Make a file there; without `make_folder` in the nearest folder that exists."""
     real = Path(os.path.realpath(path))
     folder = real.parent
@@ -172,7 +176,9 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         ConfigError: the base has fewer text layers than clip_skip asks for; the state of --resume cannot be read.
         MuseumFileError: the file cannot be read, or belongs to another base or shape.
     """
-    check_clip_skip(run, base.name, min(encoder.config.num_hidden_layers for encoder in base.text_encoders))
+    check_clip_skip(
+        run, base.family, base.name, min(encoder.config.num_hidden_layers for encoder in base.text_encoders)
+    )
     network, path = run.network, run.output.museum
     found = path is not None and path.exists()
     museum = open_museum(path, base) if path is not None and found else museum_of_state(run.output, base)
@@ -184,6 +190,8 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
         check_shape(run, museum.ledger, origin, None if network.dim_from_weights else asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
+    if not network.train_text_encoder:  # an imported LoRA may have layers there, which then stay as they are
+        museum.network.freeze(f"lora_{part}_" for part in base.family.text_parts)
     given = network.arguments
     museum.network.dropout = Dropout(network.dropout, given.rank_dropout, given.module_dropout)
     return museum
@@ -202,7 +210,7 @@ def _begun(run: RunConfig, base: BaseModel) -> Museum:
     network, text = run.network, run.network.train_text_encoder
     usual, shapes, factors = LayerShape(network.rank, network.alpha), asked_shapes(network, base), {}
     if network.weights is not None:
-        factors = read_lora(network.weights, "network_weights")
+        factors = read_lora(network.weights, "network_weights", base.family.text_parts)
     if network.weights is not None and network.dim_from_weights:
         shapes = file_shapes(factors, base, network.weights, with_text_encoder=text)
         usual = commonest(shapes.values())
@@ -241,12 +249,19 @@ def warn_of_another_schedule(ledger: Ledger, loss: LossConfig) -> None:
         )
 
 
-def check_clip_skip(run: RunConfig, base: str, layers: int) -> None:
-    """Refuse a layer that the text encoder does not have.
+def check_clip_skip(run: RunConfig, family: Family, base: str, layers: int) -> None:
+    """Refuse a layer that the text encoder does not have; warn where none can be chosen.
 
     Raises:
         ConfigError: names both.
     """
+    if family.penultimate:
+        if run.base.clip_skip > _PENULTIMATE:
+            log.warning(
+                "clip_skip: found %d, which changes nothing: %s takes the last layer but one of its text encoders, "
+                "as sd-scripts does", run.base.clip_skip, base,
+            )  # fmt: skip
+        return
     if run.base.clip_skip > layers:
         raise ConfigError(f"clip_skip: found {run.base.clip_skip}, but the text encoder of {base} has {layers}")
 

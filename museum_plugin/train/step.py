@@ -172,12 +172,14 @@ def loss_terms(
     """The weighted terms of a step by name; their sum is what is minimised."""
     errors = elementwise_loss(done.pred, done.target, done.step, loss, len(museum.base.alphas_cumprod))
     per_sample = masked(errors, done.masks).flatten(1).mean(1) * done.loss_weights
-    found = {DENOISING: weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()}
-    for name, (term, weight) in terms.items():
-        penalty = term.penalty(museum, done.step)
-        if penalty is not None:
-            found[name] = weight * penalty
-    return found
+    own = weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()
+    return {DENOISING: own, **penalties(museum, done.step, terms)}
+
+
+def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]]) -> dict[str, Tensor]:
+    """The weighted penalties of a step by name; a term that has nothing to penalise is left out."""
+    found = {name: (term.penalty(museum, step), weight) for name, (term, weight) in terms.items()}
+    return {name: weight * penalty for name, (penalty, weight) in found.items() if penalty is not None}
 
 
 def not_finite(terms: dict[str, Tensor]) -> list[str]:

@@ -13,9 +13,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from museum_plugin.config.schema import RunConfig
+from museum_plugin.methods import material
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.museum import Museum
-from museum_plugin.train import loop, setup
+from museum_plugin.train import loop
 from museum_plugin.train.museum_file import museum_lock
 from tests.recipes.conftest import Teach
 from tests.recipes.mistakes import snapshot
@@ -175,7 +176,7 @@ def test_a_signal_while_the_bank_is_drawn_takes_effect_right_there(
 ) -> None:
     before = snapshot(knows_ink.museum)
     monkeypatch.setattr(loop, "teach_style", lambda *arguments: pytest.fail("taught"))
-    fill_bank = setup.fill_bank
+    fill_bank = material.fill_bank
 
     def interrupted(museum: Museum, plan: Any, progress: Callable[[int], object]) -> Any:
         def told(drawn: int) -> None:
@@ -184,7 +185,7 @@ def test_a_signal_while_the_bank_is_drawn_takes_effect_right_there(
 
         return fill_bank(museum, plan, told)
 
-    monkeypatch.setattr(setup, "fill_bank", interrupted)
+    monkeypatch.setattr(material, "fill_bank", interrupted)
 
     done = teach(knows_ink.command(styles=("neon",)))
 

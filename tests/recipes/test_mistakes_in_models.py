@@ -95,7 +95,7 @@ def _configure(part: str, name: str, key: str, value: object) -> Callable[[Path]
         (_break_json, "config.json"),
         (_cut_weights, "cannot be loaded"),
         (_no_text_encoder, "text_encoder is missing"),
-        (_configure("unet", "config.json", "addition_embed_type", "text_time"), "SDXL"),
+        (_configure("unet", "config.json", "addition_embed_type", "text_time"), "text_encoder_2"),
         (_configure("scheduler", "scheduler_config.json", "prediction_type", "sample"), "'sample'"),
     ],
     ids=["missing", "broken JSON", "truncated", "no text encoder", "SDXL", "prediction type"],

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 _EXACT = "a state holds its step, epoch and order of pictures: --resume goes on exactly there, nothing is skipped"
+_TEXT = (
+    "a style's prompts pass through its slot, which learns, so they are encoded in every step; the bank's prompts are "
+    "encoded once where the text encoders are not taught"
+)
 ANSWERS = {
+    "cache_text_encoder_outputs": _TEXT,
+    "cache_text_encoder_outputs_to_disk": _TEXT,
     "skip_until_initial_step": _EXACT,
     "initial_step": _EXACT,
     "initial_epoch": _EXACT,

@@ -24,6 +24,7 @@ FLAGS: tuple[Flag, ...] = (
          "tokens of a caption that are read, in chunks of 75: 75, 150 or 225"),
     Flag("weighted_captions", "base.weighted_captions", to_bool,
          "read (word:1.2), (word) and [word] in captions and prompts as weights"),
+    Flag("no_half_vae", "base", to_bool, "accepted for sd-scripts' sake; the VAE always computes in float32"),
     Flag("xformers", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
     Flag("sdpa", "base", to_bool, "accepted for sd-scripts' sake; PyTorch's SDPA is always used"),
 )  # fmt: skip

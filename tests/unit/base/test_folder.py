@@ -81,7 +81,7 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "key", "value", "told"),
     [
-        ("unet/config.json", "addition_embed_type", "text_time", "SDXL"),
+        ("unet/config.json", "addition_embed_type", "text_time", "text_encoder_2, tokenizer_2 is missing"),
         ("scheduler/scheduler_config.json", "prediction_type", "sample", "'sample'"),
         ("text_encoder/config.json", "hidden_size", 99, "do not belong together"),
     ],

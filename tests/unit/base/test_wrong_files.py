@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from museum_plugin.base.family import SD1
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.config.schema import BaseConfig
@@ -56,11 +57,13 @@ def place(folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["conditioner.embedders.1.model.ln_final.weight", FIRST], "an SDXL model; SD1.x and SD2.x"),
-        (["double_blocks.0.img_attn.norm.key_norm.scale"], "a Flux model; SD1.x and SD2.x"),
+        (["conditioner.embedders.1.model.ln_final.weight", FIRST], "holds no first text encoder and no VAE"),
+        (["double_blocks.0.img_attn.norm.key_norm.scale"], "a Flux model; SD1.x, SD2.x and SDXL"),
         (["model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias"], "an SD3 model"),
         (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], "a LoRA, not a base model"),
         (["control_model.time_embed.0.weight"], "a ControlNet, not a base model"),
+        (["conditioner.embedders.0.model.ln_final.weight", FIRST], "the refiner of SDXL"),
+        (["edm_mean", FIRST], "of the EDM noise schedule"),
         (["emb_params"], "an embedding, not a base model"),
         (["down_blocks.0.resnets.0.conv1.weight"], "give the folder that holds all parts"),
         (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE alone"),
@@ -95,7 +98,7 @@ def _spoil(tensors: Tensors) -> None:
         (_spoil, "U-Net: conv_norm_out.bias holds NaN or infinite values"),
         (_put("first_stage_model.decoder.norm_out.bias", torch.zeros(32).int()), "is int32; weights must be"),
         (_put("first_stage_model.decoder.norm_out.bias", torch.zeros(5)), r"has shape \(5,\), not \(32,\)"),
-        (_put("model.diffusion_model.input_blocks.1.1.extra.weight", ONE), "has 1 tensors that SD1 and SD2 lack"),
+        (_put("model.diffusion_model.input_blocks.1.1.extra.weight", ONE), "has 1 tensors that this family lacks"),
         (_drop("model.diffusion_model.out.0.bias"), "1 tensors of the U-Net are missing, such as conv_norm_out.bias"),
         (_drop("model.diffusion_model.out.2.weight"), "out.2.weight' is missing"),
         (_put(FIRST, torch.zeros(32, 9, 3, 3)), "an inpainting model, its U-Net takes 9 channels"),
@@ -181,4 +184,4 @@ def test_a_vae_that_does_not_fit(true_base: BaseModel, folder: Path, tmp_path: P
         (tmp_path / "nowhere.pt", "no VAE there"),
     ):
         with pytest.raises(BaseModelError, match=message):
-            read_vae(path, true_base.vae)
+            read_vae(path, true_base.vae, SD1)

@@ -146,3 +146,9 @@ def test_the_same_random_state_gives_the_same_variant() -> None:
 def test_the_phrase_is_put_in_unless_it_stands_there(caption: str, phrase: str, expected: str) -> None:
     assert with_trigger(caption, phrase) == expected
     assert with_trigger(expected, phrase) == expected
+
+
+def test_a_phrase_that_says_style_itself_is_not_told_twice() -> None:
+    assert with_trigger("a cat", "zk Style") == "a cat in zk Style"
+    assert with_trigger("", "zk style") == "zk style"
+    assert with_trigger("a cat", "zk") == "a cat in zk style"

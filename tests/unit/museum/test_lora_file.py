@@ -13,7 +13,8 @@ from museum_plugin.base.load import BaseModel, load_base, weights_fingerprint
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.lora import LoRANetwork, target_modules
-from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, read_lora, start_from
+from museum_plugin.museum.lora_file import commonest, file_shapes, merge_into_base, start_from
+from museum_plugin.museum.lora_reading import read_lora
 from museum_plugin.museum.shape import LayerShape
 from museum_plugin.museum.store import content_of
 from tests.tiny_museums import prediction, shake, tiny_museum
@@ -67,7 +68,7 @@ def test_a_museum_file_is_a_lora_file_too(base: BaseModel, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("tensors", "named"),
     [
-        ({"lora_unet_x.hada_w1_a": torch.ones(2, 2)}, "found tensor lora_unet_x.hada_w1_a"),
+        ({"lora_unet_x.hada_w1_a": torch.ones(2, 2)}, "this is no plain LoRA: tensor lora_unet_x.hada_w1_a is of LoHa"),
         ({"lora_unet_x.lora_down.weight": torch.ones(2, 2)}, "lora_unet_x is not whole"),
         ({"bundle_emb.x": torch.ones(2)}, "it holds no LoRA"),
     ],
@@ -82,7 +83,7 @@ def test_a_file_that_is_not_there_or_damaged_is_refused(tmp_path: Path) -> None:
         read_lora(tmp_path / "gone.safetensors", "base_weights")
     for name in ("a.safetensors", "a.pt"):
         (tmp_path / name).write_bytes(b"scribble")
-        with pytest.raises(ConfigError, match="is it damaged"):
+        with pytest.raises(ConfigError, match="cut short, damaged, or not a"):
             read_lora(tmp_path / name, "base_weights")
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from museum_plugin.base.family import SD1
 from museum_plugin.base.load import BaseModel
 from museum_plugin.config.schema import NetworkArguments, NetworkConfig
 from museum_plugin.errors import ConfigError
@@ -33,7 +34,7 @@ def sd1() -> BaseModel:
     """The real SD1 U-Net without its numbers."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    return SimpleNamespace(unet=unet)  # type: ignore[return-value]
+    return SimpleNamespace(unet=unet, family=SD1)  # type: ignore[return-value]
 
 
 def test_sd1_has_192_layers_and_278_with_convolutions(sd1: BaseModel) -> None:

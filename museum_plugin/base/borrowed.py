@@ -1,0 +1,93 @@
+"""A base model out of networks that another program has loaded, such as sd-scripts' trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from museum_plugin.base.family import SD2, SDXL, Family
+from museum_plugin.base.load import BaseModel, tensors_fingerprint, weights_fingerprint
+from museum_plugin.base.original_text import text_tensors
+from museum_plugin.base.weight_file import read_weight_file
+from museum_plugin.errors import BaseModelError
+
+_PROJECTIONS = ("proj_in.weight", "proj_out.weight")
+
+
+def borrowed_base(
+    path: Path,
+    family: Family,
+    prediction_type: str,
+    *,
+    unet: Any,
+    vae: Any,
+    text_encoders: tuple[nn.Module, ...],
+    tokenizers: tuple[Any, ...],
+) -> BaseModel:
+    """The same base that `load_base` makes of the same weights, with the same fingerprint; nothing is copied.
+
+    Args:
+        path: of the base's file or folder; read where the program that lends them has rounded a text encoder to bf16.
+        prediction_type: epsilon | v_prediction.
+        unet: called as U-Nets of diffusers are, with their names of modules.
+    Raises:
+        BaseModelError: an SDXL model, or the base cannot be known again.
+    """
+    if family is SDXL:
+        raise BaseModelError(f"{path}: SDXL models cannot be taught from within another trainer yet")
+    return BaseModel(
+        name=path.resolve().name,
+        family=family,
+        prediction_type=prediction_type,
+        fingerprint=tensors_fingerprint(
+            (_as_in_diffusers(unet.state_dict(), family), *(_unrounded(path, encoder) for encoder in text_encoders))
+        ),
+        vae_fingerprint=weights_fingerprint((vae,)),
+        unet=unet,
+        vae=vae,
+        text_encoders=text_encoders,
+        tokenizers=tokenizers,
+        alphas_cumprod=training_schedule(),
+    )
+
+
+def training_schedule() -> Tensor:
+    """(1000,) float32: alpha_bar of the noise schedule that Stable Diffusion was trained with.
+
+        alpha_bar_t = prod_{s <= t} (1 - beta_s),  sqrt(beta) linear from sqrt(0.00085) to sqrt(0.012)
+
+    Source: Stable Diffusion; sd-scripts uses it for every base model.
+    """
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+    return torch.cumprod(1.0 - betas, dim=0)
+
+
+def _unrounded(path: Path, encoder: nn.Module) -> Mapping[str, Tensor]:
+    """A text encoder's tensors as a fingerprint needs them: bf16 has too few digits to know a base again by them."""
+    if next(encoder.parameters()).dtype != torch.bfloat16:
+        return encoder.state_dict()
+    if path.is_file():
+        return text_tensors(read_weight_file(path).tensors, 0)
+    try:
+        return load_file(path / "text_encoder" / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise BaseModelError(
+            f"{path}: its text encoder was rounded to bf16 by the trainer, and no file tells which base it is "
+            "of; give the path of a checkpoint or diffusers folder, or another mixed_precision"
+        ) from error
+
+
+def _as_in_diffusers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """sd-scripts makes 1x1 convolutions of the Linear projections of SD2's transformers."""
+    if family is not SD2:
+        return dict(tensors)
+    return {
+        name: tensor.flatten(1) if name.endswith(_PROJECTIONS) and "attentions" in name else tensor
+        for name, tensor in tensors.items()
+    }

@@ -1,0 +1,25 @@
+"""Importing diffusers without the packages that it loads whole only to know that they are there."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+_NOT_NEEDED = ("bitsandbytes", "peft", "xformers")
+"""Quantisation, adapters and attention of others: a second of processor time, and nothing here uses them."""
+
+
+def import_diffusers() -> None:
+    """Import diffusers; it takes the packages above for not installed. Where it is loaded already, nothing happens.
+
+    Whoever imports one of them later gets it.
+    """
+    if "diffusers" in sys.modules:
+        return
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's own sign for "not there"
+    try:
+        importlib.import_module("diffusers.models.unets.unet_2d_condition")
+    finally:
+        for name in hidden:
+            del sys.modules[name]

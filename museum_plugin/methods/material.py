@@ -1,0 +1,79 @@
+"""What the terms of a style are given before its first step: the bank, and what is measured on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.base.sampler import SamplingPlan
+from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.config.schema import ReplayConfig
+from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, Term
+from museum_plugin.methods.moments import InputMoment, input_moments
+from museum_plugin.museum.museum import Museum
+
+_FEATURE_ANCHORS = 24
+_WATCHED_BLOCKS = 3
+_MOMENT_ANCHORS = 48
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the previous museum drew and showed."""
+
+    bank: Bank | None
+    """None where no term asks for it, or nothing was to be drawn."""
+    states: StateCache
+    watched: tuple[str, ...]
+    """Blocks of the U-Net whose outputs a term needs."""
+    moments: dict[str, InputMoment]
+    """By kohya key; empty unless a term needs them."""
+
+
+def bank_plan(
+    replay: ReplayConfig, museum: Museum, captions: Sequence[str], sampling: SamplingPlan, key: tuple[int, str]
+) -> BankPlan:
+    """What is drawn for the bank of a new style.
+
+    Args:
+        captions: of the new style, without trigger; those that the museum remembers of old styles are added.
+        sampling: size of the pictures and how prompts are read; steps and guidance are those of `replay`.
+        key: (seed, style), which decides every seed of the bank.
+    """
+    old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
+    return BankPlan(
+        per_style=replay.per_style,
+        neutral=replay.neutral,
+        contents=tuple(dict.fromkeys([*captions, *old])),
+        sampling=replace(sampling, steps=replay.sampling_steps, guidance=replay.guidance),
+        seed=_seed(*key, "bank"),
+        plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
+    )
+
+
+def gather_material(
+    museum: Museum, terms: Iterable[Term], plan: BankPlan, text: TextEncoding, progress: Callable[[int], object]
+) -> Material:
+    """Draw and measure what the terms need of the museum as it is now, before the new style changes it.
+
+    Args:
+        museum: attached.
+        progress: called with the number of trajectories just drawn.
+    """
+    needs = frozenset[str]().union(*(term.needs for term in terms))
+    states = StateCache(museum, text)
+    bank = fill_bank(museum, plan, progress) if REPLAY in needs else None
+    if bank is None or not bank.anchors:
+        bank = None
+    moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
+    watched = Denoiser(museum.base).feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
+    if bank and watched:
+        bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
+    return Material(bank, states, watched, moments)
+
+
+def _seed(*key: object) -> int:
+    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:5], "big")
