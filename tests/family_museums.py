@@ -48,8 +48,8 @@ def family_museum(family: str, *styles: StyleRecord, with_base_rows: bool = True
         size = len(record.words)
         return {name: torch.randn(size, width, generator=rng) * 0.02 for name, width in ENCODERS[family].items()}
 
-    slots = {record.name: rows(record) for record in styles}
-    base_rows = {record.name: rows(record) for record in styles}
+    slots = {record.name: rows(record) for record in styles if record.words}
+    base_rows = {record.name: rows(record) for record in styles if record.words}
     base = BaseRecord("f00d", family, "epsilon", f"a base of {family}")
     ledger = Ledger("1" * 32, base, NetworkRecord(RANK, 1.0, targets_of(family)), styles)
     return MuseumContent(lora, slots, ledger, {"ss_seed": "7"}, base_rows if with_base_rows else {})

@@ -49,7 +49,8 @@ def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> M
         MuseumFileError: the base is another one.
     """
     ledger = content.ledger
-    if content.base_rows or not ledger.styles:
+    records = [record for record in ledger.styles if record.words]
+    if content.base_rows or not records:
         return content
     base = load_base_of(path, ledger, chosen)
     check_base(path, ledger, name=base.name, fingerprint=base.fingerprint)
@@ -57,7 +58,7 @@ def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> M
         name: token_embedding(encoder).weight
         for name, encoder in zip(base.family.slot_encoders, base.text_encoders, strict=True)
     }
-    rows = {r.name: {name: table[list(r.token_ids)].float() for name, table in tables.items()} for r in ledger.styles}
+    rows = {r.name: {name: table[list(r.token_ids)].float() for name, table in tables.items()} for r in records}
     return replace(content, base_rows=rows)
 
 

@@ -96,8 +96,9 @@ def read_outline(path: Path) -> Outline:
 
 
 def triggers_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The phrases of a museum file, from its ledger; none where there is no ledger."""
+    """The phrases of a museum file that have a slot, from its ledger; none where there is no ledger."""
     try:
-        return tuple(record["trigger"] for record in json.loads(metadata[LEDGER_KEY])["styles"])
+        styles = json.loads(metadata[LEDGER_KEY])["styles"]
+        return tuple(record["trigger"] for record in styles if record["words"])
     except (ValueError, KeyError, TypeError):
         return ()

@@ -96,6 +96,8 @@ class _Plan:
     """Of the LoRA file; none: there is no such file."""
     metadata: dict[str, str]
     verdicts: tuple[Verdict, ...]
+    has_slots: bool = False
+    """Whether any style has a trigger of its own; an imported one has not."""
 
 
 def _plan(room: MuseumContent, name: str, target: Target, order: Order) -> _Plan:
@@ -108,7 +110,7 @@ def _plan(room: MuseumContent, name: str, target: Target, order: Order) -> _Plan
         metadata = without_ledger(metadata)
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     outline = Outline(name, shapes, metadata, tuple(slots_by_phrase(room)))
-    return _Plan(target, name, tensors, metadata, verdicts(outline))
+    return _Plan(target, name, tensors, metadata, verdicts(outline), bool(outline.triggers))
 
 
 def lora_tensors(room: MuseumContent, target: Target, *, with_store: bool) -> dict[str, Tensor]:
@@ -139,6 +141,8 @@ def slots_by_phrase(room: MuseumContent) -> dict[str, dict[str, Tensor]]:
 
 def _table_patches(room: MuseumContent) -> dict[str, Tensor]:
     records = [record for record in room.ledger.styles if record.words]
+    if not records:
+        return {}
     missing = [record.name for record in records if record.name not in room.base_rows]
     if missing:
         raise MuseumFileError(
@@ -160,7 +164,8 @@ def _table_patches(room: MuseumContent) -> dict[str, Tensor]:
 
 def _refuse(plan: _Plan, *, force: bool) -> None:
     """Refuse what a client of the target would refuse, or where a trigger that was promised would not work."""
-    promised = {"comfyui": plan.target.with_table, "a1111": plan.target.with_bundle, "sdnext": plan.target.with_bundle}
+    in_file = {"comfyui": plan.target.with_table, "a1111": plan.target.with_bundle, "sdnext": plan.target.with_bundle}
+    promised = in_file if plan.has_slots else {}
     for verdict in plan.verdicts:
         if verdict.client not in plan.target.clients:
             continue

@@ -254,3 +254,13 @@ def test_targets_are_told_by_name() -> None:
     assert {target.name for target in everything} == set(TARGETS) - {"sidecars"}
     with pytest.raises(ConfigError, match="--for: found 'comfy', allowed: webui, .*; did you mean \"comfyui\""):
         chosen_targets(["comfy"])
+
+
+def test_an_imported_style_has_no_slot_and_is_published_beside_those_that_have(tmp_path: Path) -> None:
+    imported = replace(style("old", "nlwx"), words=(), token_ids=(), trigger="by somebody: <lora>")
+    folder = exported(tmp_path, family_museum("sd1", imported, *TWO[1:]), "webui")
+    assert [name for name in written(folder) if "embeddings" in name] == ["embeddings/rctid bsgo.safetensors"]
+    assert "by somebody: <lora>" in (folder / "mine.txt").read_text(encoding="utf-8")
+    assert read_outline(folder / "mine.safetensors").triggers == ("rctid bsgo",)
+    alone = exported(tmp_path, family_museum("sd1", imported), "comfyui")
+    assert written(alone) == ["mine.json", "mine.safetensors", "mine.txt", "museum-export.json"]
