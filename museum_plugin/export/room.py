@@ -32,11 +32,12 @@ def room_of(content: MuseumContent, styles: Sequence[str], museum: str) -> Museu
         return content
     chosen = tuple(record for record in ledger.styles if record.name in wanted)
     left_out = [record.name for record in ledger.styles if record.name not in wanted]
+    with_slot = [record.name for record in chosen if record.words]
     told = {"museum": museum, "museum_id": ledger.museum_id, "styles": [r.name for r in chosen], "left_out": left_out}
     return replace(
         content,
-        slots={record.name: content.slots[record.name] for record in chosen if record.words},
-        base_rows={name: content.base_rows[name] for name in (r.name for r in chosen) if name in content.base_rows},
+        slots={name: content.slots[name] for name in with_slot},
+        base_rows={name: content.base_rows[name] for name in with_slot if content.base_rows},
         ledger=replace(ledger, styles=chosen),
         metadata={**content.metadata, ROOM_KEY: json.dumps(told, ensure_ascii=False)},
     )
@@ -57,11 +58,11 @@ def check_triggers(path: Path, records: Sequence[StyleRecord]) -> None:
     """Refuse what no client could be given.
 
     Raises:
-        MuseumFileError: no style has a trigger, or one cannot be typed.
+        MuseumFileError: there is no style, or the trigger of a slot cannot be typed.
     """
-    if not any(record.words for record in records):
+    if not records:
         raise MuseumFileError(f"{path}: this museum knows no style yet; teach one with train_museum.py first")
-    for record in records:
+    for record in (record for record in records if record.words):  # an imported style has words of its own
         try:
             check_typeable(record.trigger, f"{path}: style {record.name!r}: trigger", "leave it out with --styles")
         except ConfigError as error:
