@@ -10,6 +10,9 @@ from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.outline import outline_fingerprint, read_outline
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import RunConfig
+from museum_plugin.errors import MuseumFileError
+from museum_plugin.export.clients import verdict_lines, verdicts
+from museum_plugin.export.outline import read_outline as read_lora_outline
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora_file import fitting_factors, merged_fingerprint, merged_name, with_multipliers
@@ -78,6 +81,17 @@ def museum_id_of(run: RunConfig, base: BaseOutline | None, ledger: Ledger | None
     with problems:
         return id_to_begin_with(run, base) if base is not None else ""
     return ""
+
+
+def clients_of(run: RunConfig) -> tuple[str, ...]:
+    """What each program that draws does with the museum file; nothing where there is none, or it cannot be read."""
+    path = run.output.museum
+    if path is None or not path.exists():
+        return ()
+    try:
+        return tuple(verdict_lines(verdicts(read_lora_outline(path))))
+    except MuseumFileError:  # told by whoever opens the museum
+        return ()
 
 
 def _merged(run: RunConfig, base: BaseOutline) -> tuple[str, str | None]:

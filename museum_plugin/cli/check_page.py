@@ -21,6 +21,8 @@ def report_lines(report: Report) -> list[str]:
     for style in report.styles:
         lines += ["", *style_lines(style)]
     lines += ["", "what is written", *_indented_entries(report.files)]
+    if report.clients:
+        lines += ["", "the museum file in other programs", *[f"  {printable(text)}" for text in report.clients]]
     for title, texts in (("warnings", report.warnings), ("problems", report.problems)):
         lines += ["", f"{title}: {len(texts) or 'none'}", *[f"  {printable(text)}" for text in texts]]
     return lines

@@ -11,7 +11,7 @@ from functools import partial
 
 from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
-from museum_plugin.cli.check_model import known_ledger, museum_id_of, outline_of, resumed
+from museum_plugin.cli.check_model import clients_of, known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import RunConfig
@@ -89,6 +89,8 @@ class Report:
     styles: tuple[StyleReport, ...]
     files: dict[str, str]
     """What the whole run writes -> where."""
+    clients: tuple[str, ...]
+    """What each program that draws does with the museum file as it is now, one line each; none where there is none."""
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     """What training would refuse, one line each."""
@@ -127,6 +129,7 @@ def examine(argv: Sequence[str]) -> Report:
         expected_time=UNKNOWN_TIME,
         styles=tuple(styles),
         files=_files(run),
+        clients=clients_of(run),
         warnings=tuple(dict.fromkeys([*warnings, *_thoughts(styles)])),
         problems=tuple(" ".join(str(error).split()) for error in problems.found),
     )
@@ -214,6 +217,9 @@ def _files(run: RunConfig) -> dict[str, str]:
     path = museum_file(output)
     kept = f"{history_folder(path)}, {output.keep_history} earlier versions at most"
     files = {"museum" if output.museum else "LoRA": str(path), "history": kept if output.keep_history else "none"}
+    if output.museum and output.export_for:
+        stems = [str(output.output_dir / f"{path.stem}-{name}") for name in output.export_for]
+        files["export"] = f"{', '.join(stems)}, at the end"
     files["checkpoint"] = f"{checkpoint_file(output)}, until the style is finished"
     if run.training.cache_latents_to_disk:
         files["latents"] = str(latents_folder(output))

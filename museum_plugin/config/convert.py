@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.schema.output import EXPORTS
 from museum_plugin.errors import ConfigError
 
 INTEGER_LIMIT = 2**63
@@ -104,6 +105,24 @@ def to_name(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise refusal(where, value, "a name that is not empty")
     return to_text(value, where).strip()
+
+
+def to_exports(value: object, where: str) -> tuple[str, ...]:
+    """Names of what a museum is published for, in a list or with commas between; none, off and false are nothing.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if value is False:
+        return ()
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise refusal(where, value, "names such as sidecars, webui or none")
+    names = [name for text in texts for name in str(text).lower().replace(",", " ").split()]
+    if names in (["none"], ["off"], ["false"]):
+        return ()
+    everything = [name for name in EXPORTS if name != "sidecars"]
+    return tuple(dict.fromkeys(each for name in names for each in (everything if name == "all" else [name])))
 
 
 def to_path(value: object, where: str) -> Path:

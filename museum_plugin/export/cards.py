@@ -70,17 +70,20 @@ def _prompt_lines(record: StyleRecord, name: str, family: str, target: Target) -
 def _diffusers_lines(record: StyleRecord, lora: str, family: str) -> list[str]:
     """Code: an embedding of several vectors wants a token for each."""
     token = json.dumps(record.words[0] if len(record.words) == 1 else list(record.words))
-    parts = {"emb_params": ""}
+    parts, more = {"emb_params": ""}, list[str]()
     if family == "sdxl":
         parts = {
             "clip_l": ", text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer",
             "clip_g": ", text_encoder=pipe.text_encoder_2, tokenizer=pipe.tokenizer_2",
         }
+        # As published, this encoder is pooled at the highest token id, which an added word would have.
+        more = ["pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id"]
     return [
         "from safetensors.torch import load_file",
         f'pipe.load_lora_weights("{lora}")',
         f'vectors = load_file("embeddings/{record.trigger}.safetensors")',
-        *[f'pipe.load_textual_inversion(vectors["{key}"], token={token}{more})' for key, more in parts.items()],
+        *[f'pipe.load_textual_inversion(vectors["{key}"], token={token}{where})' for key, where in parts.items()],
+        *more,
         f'pipe("{with_trigger(_EXAMPLE, record.trigger)}")',
     ]
 

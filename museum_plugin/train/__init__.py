@@ -20,6 +20,7 @@ checkpoint.py   the state of an unfinished style, for an exact resume
 identity.py     what must be the same for a resume
 resume.py       which state a style goes on from
 finish.py       what happens after the last step: ledger, judge, pictures, file
+published.py    the museum as WebUIs want it, at the end of a run
 paths.py        where a run writes what
 header.py       texts of the file's header, form of files for publishing
 record.py       what the ledger remembers of a style

@@ -38,6 +38,8 @@ class Finished:
     verdict: Verdict | None = None
     objections: tuple[str, ...] = ()
     """What kept this museum from replacing the one before."""
+    exports: tuple[Path, ...] = ()
+    """Folders in which the museum was published, after the last style of a run."""
 
 
 def finish_style(room: Classroom, lesson: Lesson) -> Finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from museum_plugin.train.paths import museum_file
 from museum_plugin.train.plan import styles_to_teach
 from museum_plugin.train.preview import write_previews
 from museum_plugin.train.processes import any_process, average_gradients
+from museum_plugin.train.published import publish_result
 from museum_plugin.train.reader import BatchReader
 from museum_plugin.train.resume import check_resume
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
@@ -76,6 +78,9 @@ def train(run: RunConfig) -> list[Finished]:
             room.accelerator.wait_for_everyone()
             if room.accelerator.scaler is not None:
                 room.accelerator.free_memory()  # else it would unscale the next style's gradients twice
+        if results and not results[-1].objections and room.accelerator.is_main_process:
+            last = results[-1]
+            results[-1] = replace(last, exports=publish_result(run, room.museum, last.museum, last.grid))
     return results
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.export.publish import Order, publish
 from museum_plugin.export.targets import TARGETS
@@ -19,6 +21,7 @@ from museum_plugin.museum.slots import Slot
 from museum_plugin.museum.store import content_of, new_museum
 from museum_plugin.museum.triggers import single_token
 from tests.clients.bases import SLOT_WORDS, write_full_base
+from tests.sdxl_models import write_tiny_sdxl
 from tests.tiny_museums import shake
 
 STYLES = {"ink": SLOT_WORDS[:1], "neon": SLOT_WORDS[1:]}
@@ -41,19 +44,24 @@ class Exhibit:
     def lora(self, target: str) -> Path:
         return self.exports / f"mine-{target}" / "mine.safetensors"
 
+    def text(self, target: str) -> str:
+        return self.lora(target).with_suffix(".txt").read_text(encoding="utf-8")
+
     def sidecar(self, style: str, target: str = "diffusers") -> Path:
         return self.exports / f"mine-{target}" / "embeddings" / f"{self.museum.phrase(style)}.safetensors"
 
 
-@pytest.fixture(scope="session", params=["sd1", "sd2"])
+@pytest.fixture(scope="session", params=["sd1", "sd2", "sdxl"])
 def exhibit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exhibit:
     folder = tmp_path_factory.mktemp(request.param)
-    base = load_base(write_full_base(folder / "base", request.param))
+    write = write_tiny_sdxl if request.param == "sdxl" else partial(write_full_base, family=request.param)
+    base = load_base(write(folder / "base"))
     museum = new_museum(base, rank=2, alpha=1.0, seed=1, with_text_encoder=True)
     rng = torch.Generator().manual_seed(0)
     for name, words in STYLES.items():
         ids = tuple(single_token(base, word) for word in words)
-        museum.slots.add(Slot(name, words, ids, (torch.randn(len(words), 16, generator=rng),)))
+        widths = [token_embedding(encoder).embedding_dim for encoder in base.text_encoders]
+        museum.slots.add(Slot(name, words, ids, tuple(torch.randn(len(words), d, generator=rng) for d in widths)))
         taught = "2026-01-02T03:04:05+00:00"
         record = StyleRecord(name, " ".join(words), words, ids, taught, 5, 4, name, "museum", {}, {})
         museum.ledger = museum.ledger.with_style(record)

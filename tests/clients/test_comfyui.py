@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from museum_plugin.base.encode import encode_prompts, token_embedding
+from museum_plugin.base.encode import token_embedding
 from museum_plugin.museum.keys import kohya_key
 from tests.clients.conftest import STYLES, Exhibit
 
@@ -19,19 +20,19 @@ TARGETS = ("comfyui", "webui")
 
 
 @torch.no_grad()
-def patched(exhibit: Exhibit, target: str, *, strength: float = 1.0, with_table: bool = True) -> nn.Module:
-    """The text encoder after all patches that have a place in it."""
+def patched(exhibit: Exhibit, target: str, *, strength: float = 1.0, with_table: bool = True) -> list[nn.Module]:
+    """The text encoders after all patches that have a place in them."""
     tensors = load_file(exhibit.lora(target))
-    encoder = copy.deepcopy(exhibit.base.text_encoders[0])
-    places = {kohya_key("te", path): module for path, module in encoder.named_modules()}
-    name = exhibit.base.family.slot_encoders[0]
-    table = f"text_encoders.{name}.transformer.text_model.embeddings.token_embedding"
-    if with_table:
-        places[table] = token_embedding(encoder)
-    for key, module in places.items():
-        if f"{key}.lora_up.weight" in tensors:
-            add(module.weight, tensors, key, strength)
-    return encoder
+    family, encoders = exhibit.base.family, copy.deepcopy(list(exhibit.base.text_encoders))
+    for part, name, encoder in zip(family.text_parts, family.slot_encoders, encoders, strict=True):
+        places = {kohya_key(part, path): module for path, module in encoder.named_modules()}
+        if with_table:
+            table = f"text_encoders.{name}.transformer.text_model.embeddings.token_embedding"
+            places[table] = token_embedding(encoder)
+        for key, module in places.items():
+            if f"{key}.lora_up.weight" in tensors:
+                add(module.weight, tensors, key, strength)
+    return encoders
 
 
 def add(weight: Tensor, tensors: dict[str, Tensor], key: str, strength: float) -> None:
@@ -45,11 +46,14 @@ def add(weight: Tensor, tensors: dict[str, Tensor], key: str, strength: float) -
     weight += change
 
 
-def encoded(exhibit: Exhibit, encoder: nn.Module, prompt: str) -> Tensor:
-    tokenizer = exhibit.base.tokenizers[0]
-    ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
-    with torch.no_grad():
-        return encoder(ids).last_hidden_state
+@torch.no_grad()
+def encoded(exhibit: Exhibit, encoders: Sequence[nn.Module], prompt: str) -> list[Tensor]:
+    """The last states of every text encoder."""
+    found = []
+    for tokenizer, encoder in zip(exhibit.base.tokenizers, encoders, strict=True):
+        ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+        found.append(encoder(ids).last_hidden_state)
+    return found
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -57,26 +61,27 @@ def encoded(exhibit: Exhibit, encoder: nn.Module, prompt: str) -> Tensor:
 def test_a_slot_word_is_encoded_as_it_was_trained(exhibit: Exhibit, target: str, style: str) -> None:
     prompt = f"a red cat in {exhibit.museum.phrase(style)} style"
     with exhibit.museum.attached():
-        ours = encode_prompts(exhibit.base, [prompt]).states
+        ours = encoded(exhibit, exhibit.base.text_encoders, prompt)
     torch.testing.assert_close(encoded(exhibit, patched(exhibit, target), prompt), ours, rtol=1e-4, atol=1e-4)
     without = encoded(exhibit, patched(exhibit, target, with_table=False), prompt)
-    assert (without - ours).abs().max() > 0.1
+    assert all((one - other).abs().max() > 0.1 for one, other in zip(without, ours, strict=True))
 
 
 def test_prompts_without_a_slot_word_are_encoded_bit_for_bit_as_without_the_patch(exhibit: Exhibit) -> None:
     with_table, without = patched(exhibit, "webui"), patched(exhibit, "webui", with_table=False)
     for prompt in PLAIN:
-        assert torch.equal(encoded(exhibit, with_table, prompt), encoded(exhibit, without, prompt))
+        assert all(map(torch.equal, encoded(exhibit, with_table, prompt), encoded(exhibit, without, prompt)))
 
 
 def test_at_half_strength_a_slot_lies_halfway(exhibit: Exhibit) -> None:
     slot = exhibit.museum.slots.slots["neon"]
     ids = list(slot.token_ids)
-    table = token_embedding(patched(exhibit, "comfyui", strength=0.5)).weight[ids]
-    base = token_embedding(exhibit.base.text_encoders[0]).weight[ids]
-    torch.testing.assert_close(table, (base + slot.vectors[0]) / 2)
+    halfway = patched(exhibit, "comfyui", strength=0.5)
+    for encoder, bare, vector in zip(halfway, exhibit.base.text_encoders, slot.vectors, strict=True):
+        base = token_embedding(bare).weight[ids]
+        torch.testing.assert_close(token_embedding(encoder).weight[ids], (base + vector) / 2)
 
 
 def test_the_number_of_patched_weights_does_not_grow_with_styles(exhibit: Exhibit) -> None:
     tables = [key for key in load_file(exhibit.lora("comfyui")) if re.match(r"text_encoders\.", key)]
-    assert len(tables) == 2
+    assert len(tables) == 2 * len(exhibit.base.text_encoders)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -15,24 +15,28 @@ from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_with
 from museum_plugin.export.clients import verdicts
 from museum_plugin.export.outline import read_outline
-from museum_plugin.museum.keys import kohya_key
+from museum_plugin.museum.keys import kohya_key, original_path
 from museum_plugin.museum.museum import Museum
 from tests.clients.bases import KEYS
 from tests.clients.conftest import STYLES, Exhibit
 
+SECOND = ("text_encoder_2", "tokenizer_2")
 PLAIN = ("", "a red cat", "two fish in snow")
+
+
+Pipeline = StableDiffusionPipeline | StableDiffusionXLPipeline
+KINDS = {"sd1": StableDiffusionPipeline, "sd2": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+Encoded = tuple[Tensor, ...]
+"""The states of a prompt, and for SDXL what is pooled of it."""
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A pipeline with the export for diffusers in it, loaded as NAME.txt tells users."""
 
-    pipe: StableDiffusionPipeline
-    plain_before: tuple[Tensor, ...]
-    """States of `PLAIN` with the LoRA, before the slots were loaded."""
-
-    def encoded(self, prompt: str) -> Tensor:
-        return encoded(self.pipe, prompt)
+    pipe: Pipeline
+    plain_before: tuple[Encoded, ...]
+    """Of `PLAIN` with the LoRA, before the slots were loaded."""
 
 
 @pytest.fixture(scope="session")
@@ -42,21 +46,33 @@ def loaded(exhibit: Exhibit) -> Loaded:
     before = tuple(encoded(pipe, prompt) for prompt in PLAIN)
     for style, words in STYLES.items():
         vectors = load_file(exhibit.sidecar(style))
-        pipe.load_textual_inversion(vectors["emb_params"], token=words[0] if len(words) == 1 else list(words))
+        token = words[0] if len(words) == 1 else list(words)
+        if exhibit.family == "sdxl":
+            for key, encoder, tokenizer in (("clip_l", "text_encoder", "tokenizer"), ("clip_g", *SECOND)):
+                own = {"text_encoder": getattr(pipe, encoder), "tokenizer": getattr(pipe, tokenizer)}
+                pipe.load_textual_inversion(vectors[key], token=token, **own)
+        else:
+            pipe.load_textual_inversion(vectors["emb_params"], token=token)
     return Loaded(pipe, before)
 
 
-def pipeline(exhibit: Exhibit) -> StableDiffusionPipeline:
+def pipeline(exhibit: Exhibit) -> Pipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipe = StableDiffusionPipeline.from_pretrained(exhibit.base_folder, torch_dtype=torch.float32)
+        pipe = KINDS[exhibit.family].from_pretrained(exhibit.base_folder, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def encoded(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
-    states, _ = pipe.encode_prompt(prompt, "cpu", 1, False)
-    return states.detach()
+def encoded(pipe: Pipeline, prompt: str) -> Encoded:
+    with torch.no_grad():
+        found = pipe.encode_prompt(prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)
+    return (found[0], found[2]) if isinstance(pipe, StableDiffusionXLPipeline) else (found[0],)
+
+
+def encoded_by_us(museum: Museum, prompt: str) -> Encoded:
+    found = encode_prompts(museum.base, [prompt])
+    return (found.states,) if found.pooled is None else (found.states, found.pooled)
 
 
 def relative(one: Tensor, other: Tensor) -> float:
@@ -65,16 +81,19 @@ def relative(one: Tensor, other: Tensor) -> float:
 
 def test_the_export_has_every_key_of_the_family(exhibit: Exhibit) -> None:
     keys = load_file(exhibit.lora("diffusers"))
-    assert len(keys) == KEYS[exhibit.family]
+    assert len(keys) == KEYS.get(exhibit.family, 3 * len(exhibit.museum.network.layers))
     assert all(key.startswith("lora_") for key in keys)
 
 
 def test_every_layer_changes_its_module_as_ours_does(exhibit: Exhibit, loaded: Loaded) -> None:
     found = {}
-    for part, model in (("unet", loaded.pipe.unet), ("te", loaded.pipe.text_encoder)):
+    is_sdxl = exhibit.family == "sdxl"
+    encoders = [loaded.pipe.text_encoder, *([loaded.pipe.text_encoder_2] if is_sdxl else [])]
+    for part, model in [("unet", loaded.pipe.unet), *zip(exhibit.base.family.text_parts, encoders, strict=True)]:
         for path, module in model.named_modules():
             if hasattr(module, "base_layer"):
-                found[kohya_key(part, path)] = module.get_delta_weight("default_0").flatten(1)
+                named = original_path(path) if is_sdxl and part == "unet" else path
+                found[kohya_key(part, named)] = module.get_delta_weight("default_0").flatten(1)
     ours = {key: layer.low_rank() for key, layer in exhibit.museum.network.layers.items()}
     assert found.keys() == ours.keys()
     for key, low in ours.items():
@@ -84,11 +103,15 @@ def test_every_layer_changes_its_module_as_ours_does(exhibit: Exhibit, loaded: L
 @pytest.mark.parametrize("target", ["forge", "invoke", "a1111", "sdnext"])
 def test_files_for_others_load_as_well_where_the_rule_says_so(exhibit: Exhibit, loaded: Loaded, target: str) -> None:
     (verdict,) = (v for v in verdicts(read_outline(exhibit.lora(target))) if v.client == "diffusers")
+    if exhibit.family == "sdxl" and target in ("a1111", "sdnext"):
+        assert not verdict.loads
+        with pytest.raises(ValueError, match="Invalid LoRA checkpoint"):
+            loaded.pipe.load_lora_weights(exhibit.lora(target))
+        return
     assert verdict.loads
     config = loaded.pipe.unet.config
     own, other = (
-        StableDiffusionPipeline.lora_state_dict(exhibit.lora(name), unet_config=config)
-        for name in ("diffusers", target)
+        loaded.pipe.lora_state_dict(exhibit.lora(name), unet_config=config)[:2] for name in ("diffusers", target)
     )
     assert own[1] == other[1]
     assert own[0].keys() == other[0].keys()
@@ -98,15 +121,31 @@ def test_files_for_others_load_as_well_where_the_rule_says_so(exhibit: Exhibit, 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_trigger_is_encoded_as_the_slot_was_trained(loaded: Loaded, drawn_by_us: Museum, style: str) -> None:
     prompt = f"a red cat in {drawn_by_us.phrase(style)} style"
-    ours = encode_prompts(drawn_by_us.base, [prompt]).states
-    torch.testing.assert_close(loaded.encoded(prompt), ours, rtol=1e-5, atol=1e-5)
+    ours = encoded_by_us(drawn_by_us, prompt)
+    torch.testing.assert_close(encoded(loaded.pipe, prompt), ours, rtol=1e-5, atol=1e-5)
     with drawn_by_us.disabled():
-        assert (encode_prompts(drawn_by_us.base, [prompt]).states - ours).abs().max() > 0.1  # the slot says something
+        bare = encoded_by_us(drawn_by_us, prompt)
+    assert all((one - other).abs().max() > 0.1 for one, other in zip(bare, ours, strict=True))  # it says something
 
 
 def test_prompts_without_a_trigger_do_not_know_that_there_are_slots(loaded: Loaded) -> None:
     for prompt, before in zip(PLAIN, loaded.plain_before, strict=True):
-        assert torch.equal(loaded.encoded(prompt), before)
+        assert all(map(torch.equal, encoded(loaded.pipe, prompt), before))
+
+
+def test_sdxls_second_encoder_is_pooled_where_it_was_trained_only_as_the_text_says(
+    exhibit: Exhibit, loaded: Loaded, drawn_by_us: Museum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published configurations say that the end token is 2, and the library then looks for the highest id instead."""
+    if exhibit.family != "sdxl":
+        pytest.skip("only SDXL pools")
+    (line,) = [line for line in exhibit.text("diffusers").splitlines() if "eos_token_id" in line]
+    prompt = f"a red cat in {drawn_by_us.phrase('ink')} style"
+    _, ours = encoded_by_us(drawn_by_us, prompt)
+    monkeypatch.setattr(loaded.pipe.text_encoder_2.text_model, "eos_token_id", 2)
+    assert (encoded(loaded.pipe, prompt)[1] - ours).abs().max() > 0.01
+    exec(line.strip(), {"pipe": loaded.pipe})
+    torch.testing.assert_close(encoded(loaded.pipe, prompt)[1], ours, rtol=1e-5, atol=1e-5)
 
 
 def test_a_picture_is_the_one_of_our_own_preview(loaded: Loaded, drawn_by_us: Museum) -> None:
@@ -121,7 +160,7 @@ def test_a_picture_is_the_one_of_our_own_preview(loaded: Loaded, drawn_by_us: Mu
     assert relative(bare, ours) > 0.01
 
 
-def drawn_by(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
+def drawn_by(pipe: Pipeline, prompt: str) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pipe(
@@ -149,13 +188,15 @@ def test_of_a_patched_table_alone_nothing_is_loaded_and_nothing_is_said(exhibit:
     (verdict,) = (v for v in verdicts(read_outline(path)) if v.client == "diffusers")
     assert not verdict.loads
     assert "loads nothing" in verdict.reasons[0]
-    found, _ = StableDiffusionPipeline.lora_state_dict(path, unet_config=loaded.pipe.unet.config)
+    found = loaded.pipe.lora_state_dict(path, unet_config=loaded.pipe.unet.config)[0]
     assert found
     assert not [key for key in found if key.startswith(("unet.", "text_encoder."))]
 
 
 def test_query_layers_are_dropped_where_a_file_has_no_output_layer(exhibit: Exhibit) -> None:
     """Why the rule for diffusers tells of it."""
+    if exhibit.family != "sd1":
+        pytest.skip("the same code for every family")
     text = {key: value for key, value in load_file(exhibit.lora("diffusers")).items() if key.startswith("lora_te_")}
     pipe = pipeline(exhibit)
     pipe.load_lora_weights({key: value for key, value in text.items() if "out_proj" not in key})

@@ -41,7 +41,7 @@ NOT_HONOURED: dict[str, dict[str, object]] = json.loads(
 
 TABLES = ("term_weights", "optimizer_args", "network_args", "lr_scheduler_args")
 """Keys whose table is a value, not a section."""
-LISTS = ("text_encoder_lr", "base_weights", "base_weights_multiplier")
+LISTS = ("text_encoder_lr", "base_weights", "base_weights_multiplier", "export_for")
 """Flags that several words may follow."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_float, to_int, to_name, to_path
+from museum_plugin.config.convert import to_exports, to_float, to_int, to_name, to_path
 from museum_plugin.config.flags.flag import Flag
 from museum_plugin.config.pairs import to_weights
 
@@ -10,6 +10,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("museum", "output.museum", to_path,
          "the museum file that grows; without it a plain LoRA is trained", is_input=True),
     Flag("keep_history", "output.keep_history", to_int, "how many earlier versions of the museum file are kept"),
+    Flag("export_for", "output.export_for", to_exports,
+         "what the museum is published for at the end of a run, in output_dir: sidecars (embeddings and texts), webui, "
+         "comfyui, a1111, sdnext, forge, invoke, diffusers; all; none"),
     Flag("style", "style.name", to_name,
          "name of the style to teach, or which one of a dataset file that names several; default: the "
          "dataset file's name"),

@@ -12,12 +12,13 @@ from museum_plugin.config.schema.method import MethodConfig, ReplayConfig
 from museum_plugin.config.schema.network import NetworkConfig, SlotConfig
 from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.config.schema.optimizer import OptimizerConfig
-from museum_plugin.config.schema.output import SAMPLERS, OutputConfig, PreviewConfig, PromptOptions
+from museum_plugin.config.schema.output import EXPORTS, SAMPLERS, OutputConfig, PreviewConfig, PromptOptions
 from museum_plugin.config.schema.require import require
 from museum_plugin.config.schema.run import RunConfig
 from museum_plugin.config.schema.training import TrainingConfig
 
 __all__ = [
+    "EXPORTS",
     "RESERVED_STYLE_NAMES",
     "SAMPLERS",
     "TOKEN_LENGTHS",

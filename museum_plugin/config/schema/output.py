@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from museum_plugin.config.refusal import did_you_mean
 from museum_plugin.config.schema.require import require
 
 SAMPLERS = (
@@ -12,6 +13,8 @@ SAMPLERS = (
     *("k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a"),
 )
 """sd-scripts' names."""
+EXPORTS = ("webui", "comfyui", "a1111", "sdnext", "forge", "invoke", "diffusers", "sidecars")
+"""What a museum can be published for."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class OutputConfig:
     logging_dir: Path | None = None
     log_with: str | None = None
     """tensorboard | wandb | all."""
+    export_for: tuple[str, ...] = ("sidecars",)
+    """What the museum is published for at the end of a run, of `EXPORTS`; () for nothing."""
 
     def __post_init__(self) -> None:
         require(self.keep_history >= 0, f"keep_history: found {self.keep_history}, must be 0 or more")
@@ -96,3 +101,6 @@ class OutputConfig:
             self.log_with in (None, "tensorboard", "wandb", "all"),
             f"log_with: found {self.log_with!r}, allowed: tensorboard, wandb, all",
         )
+        for name in self.export_for:
+            near = did_you_mean(name, EXPORTS)
+            require(name in EXPORTS, f"export_for: found {name!r}, allowed: none, all, {', '.join(EXPORTS)}{near}")

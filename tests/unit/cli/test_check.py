@@ -95,7 +95,9 @@ def test_json_says_the_same(check: Check, flags: list[str], museum: Path, tmp_pa
     assert style["buckets"] == [{"width": 64, "height": 64, "pictures": 5, "shown": 10}]
     assert style["cropping"]["worst_picture"] == str(tmp_path / "pictures" / "04.png")
     assert set(style["files"]) == {"grid", "matrix", "previews", "saves"}
-    assert set(report["files"]) == {"museum", "history", "checkpoint", "logs"}
+    assert set(report["files"]) == {"museum", "history", "checkpoint", "export", "logs"}
+    assert len(report["clients"]) == 8
+    assert report["clients"][0] == "ComfyUI     loads, triggers work with side-cars (1 key not used: 1 warning)"
     assert report["files"]["museum"] == str(museum)
 
 

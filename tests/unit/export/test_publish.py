@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from museum_plugin.config.schema import EXPORTS
 from museum_plugin.errors import ConfigError, MuseumFileError, OutputError
 from museum_plugin.export.outline import read_outline
 from museum_plugin.export.publish import Order, publish
@@ -249,6 +250,7 @@ def test_a_master_file_and_its_exports_are_opened_alike(tmp_path: Path) -> None:
 
 
 def test_targets_are_told_by_name() -> None:
+    assert tuple(TARGETS) == EXPORTS
     assert chosen_targets(["forge", "forge"]) == (TARGETS["forge"],)
     everything: tuple[Target, ...] = chosen_targets(["all"])
     assert {target.name for target in everything} == set(TARGETS) - {"sidecars"}
