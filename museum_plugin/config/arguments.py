@@ -21,6 +21,7 @@ from museum_plugin.config.flags import (
     FRONT_END_KEYS,
     LISTS,
     NOT_HONOURED,
+    PARTS,
     SECTIONS,
     TABLES,
     Flag,
@@ -268,26 +269,17 @@ def _build(given: _Given) -> dict[str, Any]:
     styles: tuple[StyleData, ...] = ()
     with given.problems:
         styles = _read_styles(given)
-    return dict(
-        base=base,
-        network=given.build("network", **{"alpha": float(rank), **given.section("network"), **trained}),
-        slot=given.build("slot"),
-        optimizer=given.build("optimizer", **optimizer),
-        loss=given.build("loss"),
-        method=given.build("method"),
-        replay=given.build("replay"),
-        training=training,
-        preview=given.build("preview", prompts=read[0], options=read[1]),
-        output=given.build(
-            "output",
-            output_dir=values.get("output_dir", Path("output")),
-            output_name=values.get("output_name", museum.stem if museum else "last"),
-        ),
-        styles=styles,
-        log=given.build("log"),
-        metadata=given.build("metadata"),
-        gate=given.build("gate"),
-    )
+    built: dict[str, Any] = {"base": base, "training": training, "styles": styles}
+    more: dict[str, dict[str, Any]] = {
+        "network": {"alpha": float(rank), **given.section("network"), **trained},
+        "optimizer": optimizer,
+        "preview": {"prompts": read[0], "options": read[1]},
+        "output": {
+            "output_dir": values.get("output_dir", Path("output")),
+            "output_name": values.get("output_name", museum.stem if museum else "last"),
+        },
+    }
+    return built | {part: given.build(part, **more.get(part, {})) for part in PARTS if part not in built}
 
 
 def parse_command_line(argv: Sequence[str]) -> RunConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from museum_plugin.config.flags import BY_NAME, SECTIONS
+from museum_plugin.config.flags import BY_NAME, PARTS, SECTIONS
 from museum_plugin.config.flags.museum import FLAGS as MUSEUM_FLAGS
 from museum_plugin.config.network_arguments import to_network_arguments
 from museum_plugin.config.refusal import did_you_mean, refusal
@@ -89,25 +89,14 @@ def read_guest_run(given: Mapping[str, Any], network_args: Mapping[str, str]) ->
     layers = to_network_arguments({name: text for name, text in network_args.items() if name in _LAYERS}, _WHERE)
     taken = {name: _read(name, given[name]) for name in _TAKEN if given.get(name) not in (None, "", [])}
     rates = learning_rates(given)
+    more: dict[str, dict[str, Any]] = {
+        "network": {"arguments": layers, **_network(given, taken, rates)},
+        "optimizer": rates,
+        "output": {"output_name": taken.get("output_name", DEFAULT_NAME)},
+    }
     run = RunConfig(
         styles=(StyleData(str(ours["style"]), str(ours.get("trigger", "auto")), ()),),
-        **{
-            section: _build(section, {**taken, **ours}, more)
-            for section, more in {
-                "base": {},
-                "network": {"arguments": layers, **_network(given, taken, rates)},
-                "slot": {},
-                "optimizer": rates,
-                "loss": {},
-                "method": {},
-                "replay": {},
-                "training": {},
-                "preview": {},
-                "output": {"output_name": taken.get("output_name", DEFAULT_NAME)},
-                "log": {},
-                "metadata": {},
-            }.items()
-        },
+        **{section: _build(section, {**taken, **ours}, more.get(section, {})) for section in PARTS},
     )
     settings = {**taken, **ours, "unet_lr": rates["unet_learning_rate"]}
     text_rate = rates["text_encoder_learning_rate"] if run.network.train_text_encoder else 0.0

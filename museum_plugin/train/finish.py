@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from museum_plugin.base.encode import decode_latents
-from museum_plugin.config.schema import OutputConfig
+from museum_plugin.config.schema import GateConfig, OutputConfig
 from museum_plugin.errors import GateError
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
@@ -36,8 +36,6 @@ class Finished:
     grid: Path | None = None
     matrix: Path | None = None
     verdict: Verdict | None = None
-    objections: tuple[str, ...] = ()
-    """What kept this museum from replacing the one before."""
     exports: tuple[Path, ...] = ()
     """Folders in which the museum was published, after the last style of a run."""
 
@@ -60,19 +58,21 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
         )
         plan = sampling_plan(room.run, lesson.dataset, room)
         museum.ledger = with_exhibition(museum.ledger.with_style(record), room.run, lesson.captions, plan)
-    finished = Finished(museum_file(room.run.output))
+    finished, refused = Finished(museum_file(room.run.output)), None
     if room.accelerator.is_main_process:
-        finished = _judge_and_save(room) if lesson.name else Finished(_save(room))
-    if any_process(room.accelerator, bool(finished.objections)):
-        raise GateError(_refusal(finished, lesson.name, room.run.output.museum))
+        try:
+            finished = _judge_and_save(room) if lesson.name else Finished(_save(room, beside=False))
+        except GateError as error:
+            refused = error
+    if any_process(room.accelerator, refused is not None):
+        raise refused or GateError(f"style {lesson.name!r}: refused by the gate")  # the main process says why
     return finished
 
 
-def _save(room: Classroom, *, beside: bool = False) -> Path:
-    """Write the museum as it is; a file that was there goes to its history, or stays where this one goes beside it."""
-    file = room.file or MuseumFile(museum_file(room.run.output))
+def _save(room: Classroom, *, beside: bool) -> Path:
+    """Write the museum, or beside it where that stays as it is."""
+    file, content = room.file or MuseumFile(museum_file(room.run.output)), content_of(room.museum)
     form = form_of_result(room.run.metadata, room.run.output)
-    content = content_of(room.museum)
     if beside:
         path = file.save_beside(content, form=form)
     else:
@@ -83,23 +83,34 @@ def _save(room: Classroom, *, beside: bool = False) -> Path:
 
 def _judge_and_save(room: Classroom) -> Finished:
     verdict, museum = judge_newest(room.museum), room.museum
-    against = tuple(objections(verdict, scores_before(museum), room.run.gate)) if room.run.gate.mode == "on" else ()
-    if against and not museum.ledger.styles[:-1]:
-        log.warning("%s; there is no earlier museum to keep, so this one is saved", "; ".join(against))
-        against = ()
+    against = what_the_gate_says(museum, verdict, room.run.gate)
     path = _save(room, beside=bool(against))
     grid, matrix = publish(museum, room.run.output, verdict)
-    return Finished(path, grid, matrix, verdict, against)
+    if against:
+        raise refusal(museum, museum_file(room.run.output), path, grid, against)
+    return Finished(path, grid, matrix, verdict)
 
 
-def _refusal(finished: Finished, style: str, museum: Path | None) -> str:
-    """What a run says whose museum did not pass the gate."""
-    if not finished.objections:
-        return f"style {style!r}: refused by the gate"  # another process says why
-    return (
-        f"style {style!r} was learned, but {museum} was not replaced: {'; '.join(finished.objections)}. The new museum "
-        f"is {finished.museum}, its pictures are {finished.grid}.\nUse that file if you like what you see; else teach "
-        "the style again with a smaller learning_rate, fewer steps, or a heavier lock; --gate off replaces in any case."
+def what_the_gate_says(museum: Museum, verdict: Verdict, gate: GateConfig) -> list[str]:
+    """What keeps a museum from replacing the one before; nothing where the gate is off, or there is none before."""
+    against = objections(verdict, scores_before(museum), gate) if gate.mode == "on" else []
+    if against and not museum.ledger.styles[:-1]:
+        log.warning("%s; there is no earlier museum to keep, so this one is saved", "; ".join(against))
+        return []
+    return against
+
+
+def refusal(museum: Museum, before: Path, beside: Path, grid: Path, against: list[str]) -> GateError:
+    """What a run says whose museum does not pass the gate.
+
+    Args:
+        before: the museum file that stays.
+        beside: where the museum is.
+    """
+    return GateError(
+        f"style {museum.ledger.styles[-1].name!r} was learned, but {before} was not replaced: {'; '.join(against)}. "
+        f"The new museum is {beside}, its pictures are {grid}.\nUse that file if you like what you see; else teach the "
+        "style again with a smaller learning_rate, fewer steps, or a heavier lock; --gate off replaces in any case."
     )
 
 

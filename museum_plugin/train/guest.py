@@ -30,8 +30,9 @@ from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
-from museum_plugin.train.finish import judge_newest, publish
+from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.published import publish_result
 from museum_plugin.train.setup import STATISTICS_PICTURES, drawing, style_means
 from museum_plugin.train.step import Rng, penalties
 
@@ -116,13 +117,14 @@ class GuestStyle:
     def finish(self, file: MuseumFile, steps: int) -> Path:
         """Close the slot, judge all styles, write the museum that grows; the file that was there goes to its history.
 
-        What was learned is saved whatever becomes of the verdict.
+        What was learned is saved whatever becomes of the verdict: where it falls short of the gate, beside the museum.
 
         Returns:
             where the museum was written.
         Raises:
             TrainingError: a number is not finite; the file is untouched.
             OutputError: the file cannot be written; what was there is untouched.
+            GateError: old styles or prompts without a trigger lost too much; the file is untouched.
         """
         museum = self.museum
         for term, _ in self.terms.values():
@@ -130,17 +132,24 @@ class GuestStyle:
         museum.slots.close(self.name)
         record = replace(self.record(steps), signature=signature(self.latents).to_dict())
         museum.ledger = with_exhibition(museum.ledger.with_style(record), self.run, self.captions, self.plan)
-        verdict = None
+        verdict, grid, against, before = None, None, list[str](), file.path
         try:
             with torch.no_grad():
                 verdict = judge_newest(museum)
+            against = what_the_gate_says(museum, verdict, self.run.gate)
         except Exception as error:
             log.warning("the styles could not be judged (%s); the museum is saved without scores", error)
         finally:  # also when stopped by hand
-            path = file.save(content_of(museum), keep_history=self.run.output.keep_history)
+            content = content_of(museum)
+            path = (
+                file.save_beside(content) if against else file.save(content, keep_history=self.run.output.keep_history)
+            )
         if verdict is not None:
             museum.base.bring_vae()
-            publish(museum, self.run.output, verdict)
+            grid, _ = publish(museum, self.run.output, verdict)
+            if against:
+                raise refusal(museum, before, path, grid, against)
+        publish_result(self.run, museum, path, grid)
         return path
 
     def record(self, steps: int) -> StyleRecord:

@@ -78,7 +78,7 @@ def train(run: RunConfig) -> list[Finished]:
             room.accelerator.wait_for_everyone()
             if room.accelerator.scaler is not None:
                 room.accelerator.free_memory()  # else it would unscale the next style's gradients twice
-        if results and not results[-1].objections and room.accelerator.is_main_process:
+        if results and room.accelerator.is_main_process:
             last = results[-1]
             results[-1] = replace(last, exports=publish_result(run, room.museum, last.museum, last.grid))
     return results

@@ -12,6 +12,7 @@ from typing import Any
 
 from museum_plugin.config.flags import base, data, log, loss, museum, network, optimizer, output, training
 from museum_plugin.config.flags.answers import ANSWERS as ANSWERS
+from museum_plugin.config.flags.flag import PARTS as PARTS
 from museum_plugin.config.flags.flag import SECTIONS as SECTIONS
 from museum_plugin.config.flags.flag import Flag as Flag
 from museum_plugin.config.flags.front_ends import FRONT_END_KEYS as FRONT_END_KEYS

@@ -20,6 +20,7 @@ from museum_plugin.config.schema import (
     OutputConfig,
     PreviewConfig,
     ReplayConfig,
+    RunConfig,
     SlotConfig,
     SubsetConfig,
     TrainingConfig,
@@ -42,6 +43,8 @@ SECTIONS: dict[str, type] = {
     "log": LogConfig,
     "metadata": MetadataConfig,
 }
+PARTS = tuple(field.name for field in fields(RunConfig) if field.name in SECTIONS)
+"""The sections that a RunConfig has one of, in its order."""
 
 
 @dataclass(frozen=True)

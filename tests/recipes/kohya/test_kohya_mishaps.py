@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from museum_plugin.museum.file import read_ledger
+from tests.recipes.mistakes import snapshot
 from tests.recipes.school import School
 from tests.recipes.sd_scripts import Host
 
@@ -52,9 +54,25 @@ def test_weights_that_are_no_numbers_are_never_written(host: Host, school: Schoo
     assert not list((school.folder / "host").glob("*.safetensors"))
 
 
+@pytest.mark.usefixtures("knows_ink")
+def test_a_museum_that_falls_short_of_the_gate_does_not_replace_the_one_before(
+    host: Host, school: School, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(school.museum)
+    with pytest.raises(SystemExit) as stop:
+        host("neon", {"gate": "on", "gate_learned": "1"}).run()
+    assert stop.value.code == 8
+    assert snapshot(school.museum) == before
+    beside = school.museum.with_name("mine.refused-1.safetensors")
+    assert [record.name for record in read_ledger(beside).styles] == ["ink", "neon"]
+    assert str(beside) in capsys.readouterr().err
+
+
 REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "typo": ({"musuem": "x"}, {}, 'did you mean "museum"?'),
     "type": ({"slot_lr": "fast"}, {}, "network_args: slot_lr: found 'fast', allowed: a number"),
+    "gate": ({"gate_kept": "2"}, {}, "gate_kept: found 2.0, allowed: 0 to 1"),
+    "export": ({"export_for": "comfy"}, {}, 'did you mean "comfyui"?'),
     "no museum": ({"museum": ""}, {}, 'museum is missing; give it as "museum='),
     "no style": ({"style": ""}, {}, 'style is missing; give it as "style='),
     "method": ({"method": "magic"}, {}, "method: found 'magic', allowed: finetune, paper, museum"),

@@ -90,6 +90,12 @@ def test_a_file_for_publishing_has_the_form_that_is_asked_for_and_the_museum_is_
     assert {tensor.dtype for tensor in load_file(finished.school.museum).values()} == {torch.float32}
 
 
+def test_the_museum_is_published_as_by_our_own_trainer(finished: Finished) -> None:
+    folder = finished.trainer.network.run.output.output_dir / "mine-sidecars"
+    assert [path.stem for path in (folder / "embeddings").iterdir()] == [TRIGGERS["ink"]]
+    assert (folder / "mine.png").is_file()
+
+
 def test_layers_keep_below_the_norm(host: Host, school: School) -> None:
     trainer = host("ink", scale_weight_norms=0.01).set_up()
     with torch.no_grad():
