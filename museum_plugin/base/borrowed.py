@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from museum_plugin.base.family import SD2, SDXL, Family
+from museum_plugin.base.layout import family_facts
 from museum_plugin.base.load import BaseModel, tensors_fingerprint, weights_fingerprint
 from museum_plugin.base.original_text import text_tensors
 from museum_plugin.base.weight_file import read_weight_file
@@ -34,13 +35,15 @@ def borrowed_base(
 
     Args:
         path: of the base's file or folder; read where the program that lends them has rounded a text encoder to bf16.
-        prediction_type: epsilon | v_prediction.
+        prediction_type: epsilon | v_prediction. The noise schedule is the one that the family was trained with.
         unet: called as U-Nets of diffusers are, with their names of modules.
     Raises:
         BaseModelError: an SDXL model, or the base cannot be known again.
     """
     if family is SDXL:
         raise BaseModelError(f"{path}: SDXL models cannot be taught from within another trainer yet")
+    from diffusers import DDIMScheduler
+
     return BaseModel(
         name=path.resolve().name,
         family=family,
@@ -53,19 +56,8 @@ def borrowed_base(
         vae=vae,
         text_encoders=text_encoders,
         tokenizers=tokenizers,
-        alphas_cumprod=training_schedule(),
+        alphas_cumprod=DDIMScheduler(**family_facts(family)["scheduler"]).alphas_cumprod.float(),
     )
-
-
-def training_schedule() -> Tensor:
-    """(1000,) float32: alpha_bar of the noise schedule that Stable Diffusion was trained with.
-
-        alpha_bar_t = prod_{s <= t} (1 - beta_s),  sqrt(beta) linear from sqrt(0.00085) to sqrt(0.012)
-
-    Source: Stable Diffusion; sd-scripts uses it for every base model.
-    """
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
-    return torch.cumprod(1.0 - betas, dim=0)
 
 
 def _unrounded(path: Path, encoder: nn.Module) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from museum_plugin.cli.parser import add_museum_path
 from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.cli.text_lines import counted, file_size, printable, table
-from museum_plugin.judge.matrix import percent
+from museum_plugin.judge.matrix import kept_share, percent
 from museum_plugin.museum.ledger import Ledger
 
 _HEADING = ("#", "style", "trigger", "taught (UTC)", "steps", "pictures", "score now", "when learned", "kept")
@@ -49,7 +49,7 @@ def style_table(ledger: Ledger) -> list[str]:
     rows = []
     for i, record in enumerate(ledger.styles):
         now, learned = matrix[-1][i], matrix[i][i]
-        kept = "new" if i == len(ledger.styles) - 1 else kept_share(now, learned)
+        kept = "new" if i == len(ledger.styles) - 1 else kept_text(now, learned)
         numbers = (str(record.steps), str(record.pictures), score(now), score(learned), kept)
         rows.append((str(i + 1), record.name, record.trigger, minute(record.taught_at), *numbers))
     return table([_HEADING, *rows], right=_NUMBERS)
@@ -60,11 +60,9 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def kept_share(now: float | None, learned: float | None) -> str:
-    """min(1, now / learned) in percent, as the judge counts it; "-" where a score is missing."""
-    if now is None or learned is None:
-        return "-"
-    return percent(min(1.0, now / learned) if learned > 0 else 1.0)
+def kept_text(now: float | None, learned: float | None) -> str:
+    """What a style keeps, for reading; "-" where a score is missing."""
+    return "-" if now is None or learned is None else percent(kept_share(now, learned))
 
 
 def minute(time: str) -> str:

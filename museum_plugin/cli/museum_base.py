@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
@@ -14,7 +12,7 @@ from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.store import check_base
+from museum_plugin.museum.store import content_of, open_museum
 
 
 def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
@@ -48,18 +46,9 @@ def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> M
         BaseModelError: they are not in the file, and the base model is not found or cannot be loaded.
         MuseumFileError: the base is another one.
     """
-    ledger = content.ledger
-    records = [record for record in ledger.styles if record.words]
-    if content.base_rows or not records:
+    if content.base_rows or not content.slots:
         return content
-    base = load_base_of(path, ledger, chosen)
-    check_base(path, ledger, name=base.name, fingerprint=base.fingerprint)
-    tables = {
-        name: token_embedding(encoder).weight
-        for name, encoder in zip(base.family.slot_encoders, base.text_encoders, strict=True)
-    }
-    rows = {r.name: {name: table[list(r.token_ids)].float() for name, table in tables.items()} for r in records}
-    return replace(content, base_rows=rows)
+    return content_of(open_museum(path, load_base_of(path, content.ledger, chosen)))
 
 
 def _asked(museum: Path, ledger: Ledger, base: Path) -> BaseConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from museum_plugin.cli.list_styles import kept_share, minute, score
+from museum_plugin.cli.list_styles import kept_text, minute, score
 from museum_plugin.cli.text_lines import counted, entry, indented, table
 from museum_plugin.judge.matrix import average_forgetting, backward_transfer
 from museum_plugin.museum.ledger import Ledger
@@ -55,7 +55,7 @@ def matrix_lines(ledger: Ledger) -> list[str]:
     blank = [""] * len(names)
     rows = [["", *names]]
     rows += [[f"after {name}", *map(score, row), *blank[len(row) :]] for name, row in zip(names, matrix, strict=True)]
-    kept = [kept_share(matrix[-1][i], matrix[i][i]) for i in range(len(names) - 1)]
+    kept = [kept_text(matrix[-1][i], matrix[i][i]) for i in range(len(names) - 1)]
     lines = table([*rows, ["kept now", *kept, "new"]], right=range(1, len(names) + 1))
     whole = [[value for value in row if value is not None] for row in matrix]
     if len(names) > 1 and [len(row) for row in whole] == [len(row) for row in matrix]:
@@ -73,8 +73,7 @@ def _score_lines(ledger: Ledger, index: int) -> list[str]:
     names, matrix = ledger.retention_matrix()
     later = range(index, len(names))
     rows = [
-        (f"after {names[i]}", score(matrix[i][index]), kept_share(matrix[i][index], matrix[index][index]))
-        for i in later
+        (f"after {names[i]}", score(matrix[i][index]), kept_text(matrix[i][index], matrix[index][index])) for i in later
     ]
     return table([("", "score", "kept"), *rows], right=(1, 2))
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from museum_plugin.base.family import FAMILIES
 from museum_plugin.export.outline import Outline
 from museum_plugin.export.tensors import CLIP_VOCABULARY, INVOKE_KEY
+from museum_plugin.museum.file import HEADER_LIMIT
 
 IN_FILE, SIDECAR, NOT_AT_ALL = "in the file", "with side-cars", "not at all"
 _TOLD = {IN_FILE: "triggers work", SIDECAR: "triggers work with side-cars", NOT_AT_ALL: "triggers do not work"}
 FORGE_EXTRA_KEYS = 12
 """Keys without a place that Forge forgives; with one more it refuses the file."""
-VIEWER_HEADER = 2**20
-"""Bytes of header that ComfyUI's viewer reads."""
-_ENCODERS = {"sd1": ("clip_l",), "sd2": ("clip_h",), "sdxl": ("clip_l", "clip_g")}
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _verdict(client: str, *, refused: Iterable[str], in_file: bool, unmatched: i
 
 def comfyui(outline: Outline) -> Verdict:
     """Patches any weight of a text encoder by its own name; warns of each other key, and loads the rest."""
-    encoders = _ENCODERS[outline.family]
+    encoders = FAMILIES[outline.family].slot_encoders
     wrong = [encoder for encoder in encoders if not _fits(outline.tables.get(encoder, {}))]
     tables = sum(len(outline.tables.get(encoder, {})) for encoder in encoders if encoder not in wrong)
     unmatched = len(outline.shapes) - len(outline.layers) - tables
@@ -229,7 +228,7 @@ def _keys(count: int) -> str:
 
 
 def _long_header(outline: Outline) -> Iterator[str]:
-    if outline.header_bytes >= VIEWER_HEADER:
+    if outline.header_bytes >= HEADER_LIMIT:
         yield f"a header of {outline.header_bytes} bytes, more than the viewer reads"
 
 

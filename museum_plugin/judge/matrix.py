@@ -55,6 +55,11 @@ def backward_transfer(matrix: Matrix) -> float:
     return sum(matrix[-1][j] - matrix[j][j] for j in old) / len(old)
 
 
+def kept_share(now: float, was: float) -> float:
+    """min(1, now / was): what a style keeps of its score; 1 where there was nothing to lose."""
+    return min(1.0, now / was) if was > 0 else 1.0
+
+
 def percent(share: float) -> str:
     """A share for reading, rounded down, so that 100 % is never said of less."""
     return f"{math.floor(100 * share + 1e-9)} %"

@@ -11,7 +11,7 @@ from torch import Tensor
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import BaseModelError, ConfigError, MuseumFileError, TrainingError
-from museum_plugin.judge.matrix import percent
+from museum_plugin.judge.matrix import kept_share, percent
 from museum_plugin.judge.signature import Signature, distance, signature, style_score
 from museum_plugin.museum.museum import Museum
 
@@ -64,7 +64,7 @@ class Verdict:
     """(N, C, h, w) float32 on the CPU for each column: BASE, NO_TRIGGER, then every style."""
 
     def kept(self, before: Mapping[str, float]) -> dict[str, float]:
-        """min(1, now / before) for each old style; 1 where there was nothing to lose.
+        """`kept_share` of each old style.
 
         Args:
             before: the score of each old style right after it was learned.
@@ -74,7 +74,7 @@ class Verdict:
         missing = [name for name in before if name not in self.scores]
         if missing:
             raise ValueError(f"not judged: {', '.join(missing)}")
-        return {name: min(1.0, self.scores[name] / was) if was > 0 else 1.0 for name, was in before.items()}
+        return {name: kept_share(self.scores[name], was) for name, was in before.items()}
 
     def sentences(self, before: Mapping[str, float]) -> list[str]:
         """The verdict in words: a line for each style, one for each confusion, one for prompts without a trigger."""

@@ -22,18 +22,24 @@ from museum_plugin.errors import ConfigError, DataError
 from museum_plugin.judge.signature import signature
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import ReplayBatch
-from museum_plugin.methods.material import Material, bank_plan, gather_material
-from museum_plugin.methods.method import REPLAY, Step, StyleStart, Term
+from museum_plugin.methods.material import Material
+from museum_plugin.methods.method import Step, StyleStart, Term
 from museum_plugin.museum.file import FileForm, write_museum
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
-from museum_plugin.museum.triggers import choose_words, single_token
-from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
+from museum_plugin.train.exhibition import with_exhibition
 from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.published import publish_result
-from museum_plugin.train.setup import STATISTICS_PICTURES, drawing, style_means
+from museum_plugin.train.setup import (
+    STATISTICS_PICTURES,
+    draw_material,
+    open_slot,
+    plan_in,
+    slot_words_for,
+    style_means,
+)
 from museum_plugin.train.step import Rng, penalties
 
 log = logging.getLogger("museum")
@@ -192,9 +198,7 @@ def open_guest_slot(museum: Museum, run: RunConfig, path: Path) -> None:
             f"style: {name!r} is in {path} already; give this one another name, or go back with "
             f"`python -m museum_plugin rollback {path}`"
         )
-    taken = [word for record in museum.ledger.styles for word in record.reserved_words]
-    words = choose_words(museum.base, style.trigger or "auto", run.slot.vectors, taken, museum.ledger.museum_id)
-    museum.slots.open(name, words, tuple(single_token(museum.base, word) for word in words), run.slot.init)
+    open_slot(museum, name, slot_words_for(museum, style, run.slot.vectors), run.slot.init)
     log.info("style %r is taught with the trigger %r, which goes into every caption", name, museum.phrase(name))
 
 
@@ -215,7 +219,7 @@ def begin_guest_style(
         ConfigError: the method is not possible.
         DataError: there is no picture, or one cannot be read.
     """
-    name, base, text = str(run.styles[0].name), museum.base, TextEncoding.of(run.base)
+    name, base = str(run.styles[0].name), museum.base
     if not pictures.pictures:
         raise DataError(f"style {name!r}: the trainer has shown no training picture; nothing can be taught")
     base.bring_vae()
@@ -225,24 +229,10 @@ def begin_guest_style(
         picture.latent(lambda images: encode_pictures(base, images), factor)
         for picture in pictures.pictures[:STATISTICS_PICTURES]
     )
-    plan = _sampling_plan(run, museum, pictures)
+    plan = plan_in(run, base, pictures.pictures[0].bucket)
     terms = build_terms(run.method.name, run.method.weights)
-    draws = any(REPLAY in term.needs for term, _ in terms.values())
-    key = (run.training.seed, name)
-    with drawing(museum, run.replay, name, visible=visible and draws) as progress:
-        bank = bank_plan(run.replay, museum, captions, plan, key)
-        material = gather_material(museum, [term for term, _ in terms.values()], bank, text, progress)
-    if any(is_unmeasured(record) for record in museum.ledger.styles):
-        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
+    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
     start = StyleStart(museum, material.bank, material.moments, style_means(latents, base.device))
     for term, _ in terms.values():
         term.begin_style(start)
     return GuestStyle(run, museum, settings, pictures, captions, latents, plan, terms, material)
-
-
-def _sampling_plan(run: RunConfig, museum: Museum, pictures: GuestPictures) -> SamplingPlan:
-    """In the resolution of the first picture, in whole positions of the U-Net's smallest stage."""
-    step = museum.base.latent_factor * 2 ** (len(museum.base.unet.down_blocks) - 1)
-    width, height = (max(step, side // step * step) for side in pictures.pictures[0].bucket)
-    text, preview = TextEncoding.of(run.base), run.preview
-    return SamplingPlan(width, height, preview.sampling_steps, preview.guidance, text)

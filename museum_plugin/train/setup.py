@@ -16,17 +16,19 @@ from tqdm import tqdm
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_pictures
+from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.arguments import describe
 from museum_plugin.config.schema import ReplayConfig, RunConfig, StyleData
+from museum_plugin.data.buckets import Size
 from museum_plugin.data.cache import LatentCache
 from museum_plugin.data.captions import contents_of
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, StateCache
-from museum_plugin.methods.material import bank_plan, gather_material
-from museum_plugin.methods.method import REPLAY, StyleStart
+from museum_plugin.methods.material import Material, bank_plan, gather_material
+from museum_plugin.methods.method import REPLAY, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
@@ -102,7 +104,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     """
     run, museum, text = room.run, room.museum, TextEncoding.of(room.run.base)
     name = style.name or ""
-    words = _slot_words(room, style)
+    words = () if style.name is None else slot_words_for(museum, style, run.slot.vectors)
     settings = describe(replace(run, styles=(style,)))
     origin = Origin(name, identity_of(settings, dataset, museum), digests_in_words(dataset, museum))
     unfinished = state_to_go_on_from(run.output, checkpoint_path(room), origin, museum.styles())
@@ -116,15 +118,10 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
     plan = sampling_plan(run, dataset, room)
-    visible = room.accelerator.is_local_main_process and any(REPLAY in term.needs for term, _ in terms.values())
-    with drawing(museum, run.replay, name, visible=visible) as progress:
-        drawn = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
-        material = gather_material(museum, [term for term, _ in terms.values()], drawn, text, progress)
-    if any(is_unmeasured(record) for record in museum.ledger.styles):
-        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
+    visible = room.accelerator.is_local_main_process
+    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
     if words:
-        ids = tuple(single_token(museum.base, word) for word in words)
-        museum.slots.open(name, words, ids, run.slot.init)
+        open_slot(museum, name, words, run.slot.init)
     start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
     for term, _ in terms.values():
         term.begin_style(start)
@@ -159,11 +156,16 @@ def checkpoint_path(room: Classroom) -> Path:
 
 def sampling_plan(run: RunConfig, dataset: StyleDataset, room: Classroom) -> SamplingPlan:
     """How this run draws pictures for judging and previews: in the style's own resolution unless told otherwise."""
-    width, height = dataset.pictures[0].placement.bucket
-    factor = room.museum.base.latent_factor * 2 ** (len(room.museum.base.unet.down_blocks) - 1)
+    return plan_in(run, room.museum.base, dataset.pictures[0].placement.bucket)
+
+
+def plan_in(run: RunConfig, base: BaseModel, size: Size) -> SamplingPlan:
+    """The same for pictures of this width and height, in whole positions of the U-Net's smallest stage."""
+    factor = base.latent_factor * 2 ** (len(base.unet.down_blocks) - 1)
+    width, height = run.preview.width or size[0], run.preview.height or size[1]
     return SamplingPlan(
-        width=(run.preview.width or width) // factor * factor or factor,
-        height=(run.preview.height or height) // factor * factor or factor,
+        width=width // factor * factor or factor,
+        height=height // factor * factor or factor,
         steps=run.preview.sampling_steps,
         guidance=run.preview.guidance,
         text=TextEncoding.of(run.base),
@@ -176,12 +178,47 @@ def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
     return contents_of(((picture.caption, picture.subset) for picture in shown), trigger)
 
 
-def _slot_words(room: Classroom, style: StyleData) -> tuple[str, ...]:
-    if style.name is None:
-        return ()
-    museum = room.museum
-    taken, museum_id = [w for record in museum.ledger.styles for w in record.reserved_words], museum.ledger.museum_id
-    return choose_words(museum.base, style.trigger or "auto", room.run.slot.vectors, taken, museum_id)
+def slot_words_for(museum: Museum, style: StyleData, vectors: int) -> tuple[str, ...]:
+    """The slot words of a new style; the museum is not changed.
+
+    Raises:
+        ConfigError: the trigger is not possible.
+    """
+    taken = [word for record in museum.ledger.styles for word in record.reserved_words]
+    return choose_words(museum.base, style.trigger or "auto", vectors, taken, museum.ledger.museum_id)
+
+
+def open_slot(museum: Museum, name: str, words: tuple[str, ...], init: str) -> None:
+    """Open the slot of a style at its words, one token each."""
+    museum.slots.open(name, words, tuple(single_token(museum.base, word) for word in words), init)
+
+
+def draw_material(
+    run: RunConfig,
+    museum: Museum,
+    name: str,
+    captions: tuple[str, ...],
+    plan: SamplingPlan,
+    terms: dict[str, tuple[Term, float]],
+    *,
+    visible: bool,
+) -> Material:
+    """What the terms need of the museum before a style changes it; imported styles are measured, too.
+
+    Args:
+        museum: attached.
+        name: of the style.
+        captions: of the style, without trigger.
+        visible: show how far the drawing is.
+    """
+    every = [term for term, _ in terms.values()]
+    draws = any(REPLAY in term.needs for term in every)
+    with _drawing(museum, run.replay, name, visible=visible and draws) as progress:
+        bank = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
+        material = gather_material(museum, every, bank, TextEncoding.of(run.base), progress)
+    if any(is_unmeasured(record) for record in museum.ledger.styles):
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
+    return material
 
 
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
@@ -207,7 +244,7 @@ def style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple
 
 
 @contextmanager
-def drawing(museum: Museum, replay: ReplayConfig, name: str, *, visible: bool) -> Iterator[Callable[[int], object]]:
+def _drawing(museum: Museum, replay: ReplayConfig, name: str, *, visible: bool) -> Iterator[Callable[[int], object]]:
     """A progress bar for the bank of a style.
 
     Yields:

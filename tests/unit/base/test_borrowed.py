@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
-from museum_plugin.base.borrowed import borrowed_base, training_schedule
+from museum_plugin.base.borrowed import borrowed_base
 from museum_plugin.base.family import SD1, SD2, SDXL, Family
 from museum_plugin.base.load import BaseModel, load_base, tensors_fingerprint
 from museum_plugin.errors import BaseModelError
@@ -84,9 +84,9 @@ def test_so_is_one_of_a_checkpoint_file(tmp_path: Path, family: Family) -> None:
     assert borrow(exact, family, tmp_path / "file.safetensors").fingerprint == exact.fingerprint
 
 
-def test_the_schedule_is_stable_diffusions() -> None:
+def test_the_schedule_is_stable_diffusions(loaded: BaseModel) -> None:
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    torch.testing.assert_close(training_schedule(), scheduler.alphas_cumprod.float(), rtol=0, atol=0)
+    torch.testing.assert_close(borrow(loaded).alphas_cumprod, scheduler.alphas_cumprod.float(), rtol=0, atol=0)
 
 
 def test_sdxl_is_refused_by_name(loaded: BaseModel) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from museum_plugin.__main__ import main
-from museum_plugin.cli.list_styles import kept_share, style_table
+from museum_plugin.cli.list_styles import kept_text, style_table
 from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.museum.file import read_ledger
 from tests.unit.cli.museums import ROOT, museum_command
@@ -57,7 +57,7 @@ def test_a_museum_without_styles_has_no_table(museum: Path) -> None:
     [(0.6, 0.8, "75 %"), (0.9, 0.8, "100 %"), (0.0, 0.0, "100 %"), (None, 0.8, "-"), (0.6, None, "-")],
 )
 def test_what_is_kept(now: float | None, learned: float | None, share: str) -> None:
-    assert kept_share(now, learned) == share
+    assert kept_text(now, learned) == share
 
 
 def test_a_plain_lora_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
