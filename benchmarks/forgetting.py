@@ -50,8 +50,8 @@ class Result:
     """Share of pictures without trigger judged flat, after each style."""
     objects: list[float] = field(default_factory=list)
     """Share of pictures with trigger whose object is recognised, for each style at the end."""
-    judged_kept: list[dict[str, float]] = field(default_factory=list)
-    """What the judge of every run said after each style, without any classifier: the share each old style kept."""
+    judged: list[list[float]] = field(default_factory=list)
+    """As `matrix`, by the judge that is in every run, which knows no classifier."""
     judged_drift: list[float] = field(default_factory=list)
     """The judge's drift of prompts without a trigger, after each style."""
     base_flat: float = 0.0
@@ -112,7 +112,7 @@ def teach_and_measure(method: str, seed: int, setting: Setting, classifier: Clas
             (finished,) = train(run)
             if finished.matrix:
                 verdict = json.loads(finished.matrix.with_suffix(".json").read_text())
-                result.judged_kept.append(verdict["kept"])
+                result.judged.append(verdict["matrix"][-1])
                 result.judged_drift.append(verdict["drift"])
             museum = open_museum(folder / "museum.safetensors", base)
         with torch.no_grad(), museum.attached():

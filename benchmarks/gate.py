@@ -6,7 +6,8 @@ Reads what `benchmarks/forgetting.py` wrote: museums after their second to last 
 pocket classifier a museum is ruined if an old style scores less than half of what it did when it was learned, or if
 fewer than half of the pictures without a trigger are drawn as the base draws them; it is good if every old style has
 four fifths of its score and nine tenths of those pictures are as the base's. What lies between is neither. The gate
-sees nothing of that classifier: it decides by the judge that is in every run. Its thresholds were chosen on seed 0.
+sees nothing of that classifier: it decides by the judge that is in every run. When its thresholds were set, the figures
+of all these museums were known, so this shows that they separate them, not that they would separate others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from benchmarks.forgetting import Result
 from museum_plugin.config.schema import GateConfig
+from museum_plugin.judge.gate import objections
+from museum_plugin.judge.retention import Verdict
 
 RUINED, BETWEEN, GOOD = "ruined", "between", "good"
 
@@ -29,13 +32,14 @@ class Judged:
 
     kind: str
     """ruined | between | good, by the classifier."""
-    kept: float
-    """The least that an old style kept, by the judge."""
-    drift: float
+    verdict: Verdict
+    before: dict[str, float]
+    """The judge's score of each old style right after it was learned."""
 
-    def is_refused(self, gate: GateConfig) -> bool:
-        """What the gate would say."""
-        return self.kept < gate.kept or self.drift > gate.drift
+    @property
+    def least_kept(self) -> float:
+        """The least that an old style kept, by the judge."""
+        return min(self.verdict.kept(self.before).values())
 
 
 def kind_of(shares: list[float], untouched: float) -> str:
@@ -52,11 +56,15 @@ def kind_of(shares: list[float], untouched: float) -> str:
 
 def museums(result: Result) -> Iterator[Judged]:
     """The museums of one run of the benchmark, from the second style on."""
-    rows = zip(result.matrix, result.no_trigger, result.judged_kept, result.judged_drift, strict=False)
-    for i, (row, flat, kept, drift) in enumerate(rows):
-        if i > 0:
-            shares = [row[j] / max(result.matrix[j][j], 1e-9) for j in range(i)]
-            yield Judged(kind_of(shares, flat / max(result.base_flat, 1e-9)), min(kept.values()), drift)
+    rows = zip(result.matrix, result.no_trigger, result.judged, result.judged_drift, strict=False)
+    for i, (row, flat, scores, drift) in enumerate(rows):
+        if i == 0:
+            continue
+        names = tuple(result.styles[: i + 1])
+        shares = [row[j] / max(result.matrix[j][j], 1e-9) for j in range(i)]
+        verdict = Verdict(names, dict(zip(names, scores, strict=True)), drift, {name: name for name in names}, {})
+        before = {name: result.judged[j][j] for j, name in enumerate(names[:-1])}
+        yield Judged(kind_of(shares, flat / max(result.base_flat, 1e-9)), verdict, before)
 
 
 def main() -> None:
@@ -68,21 +76,20 @@ def main() -> None:
     parser.add_argument("--drift", type=float, default=default.drift)
     args = parser.parse_args()
     gate = GateConfig(kept=args.kept, drift=args.drift)
-    chosen: list[Judged] = []
-    others: list[Judged] = []
+    by_seed: dict[str, list[Judged]] = {}
     for file in sorted(args.results.glob("*.json")):
         result = Result(**json.loads(file.read_text()))
-        (others if result.seed else chosen).extend(museums(result))
-    print(f"{'':28}{RUINED:>18}{BETWEEN:>18}{GOOD:>18}")
-    for label, group in (("seed 0 (thresholds chosen)", chosen), ("other seeds", others)):
+        by_seed.setdefault(f"seed {result.seed}", []).extend(museums(result))
+    print(f"{'':10}{RUINED:>18}{BETWEEN:>18}{GOOD:>18}")
+    for label, group in by_seed.items():
         cells = ""
         for kind in (RUINED, BETWEEN, GOOD):
-            verdicts = [judged.is_refused(gate) for judged in group if judged.kind == kind]
+            verdicts = [bool(objections(j.verdict, j.before, gate)) for j in group if j.kind == kind]
             cells += f"{f'{sum(verdicts)} of {len(verdicts)} refused':>18}"
-        print(f"{label:28}{cells}")
+        print(f"{label:10}{cells}")
     for kind in (RUINED, GOOD):
-        same = [judged for judged in (*chosen, *others) if judged.kind == kind]
-        kept, drift = [judged.kept for judged in same], [judged.drift for judged in same]
+        same = [judged for group in by_seed.values() for judged in group if judged.kind == kind]
+        kept, drift = [judged.least_kept for judged in same], [judged.verdict.drift for judged in same]
         print(f"{kind}: kept {min(kept):.2f} to {max(kept):.2f}, drift {min(drift):.2f} to {max(drift):.2f}")
 
 
