@@ -9,15 +9,32 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from torch import Tensor
 
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.train import loop
 from tests.recipes.mistakes import Refusal
-from tests.recipes.school import Done, School, teach_here, write_pictures
+from tests.recipes.school import Done, School, teach_here, tensors_of, write_pictures
 from tests.tiny_models import write_tiny_base
 
 Teach = Callable[..., Done]
+Outcome = Callable[..., dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def outcome(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What a plain LoRA run with more flags gives; equal flags run once."""
+    known: dict[tuple[str, ...], dict[str, Tensor]] = {}
+
+    def run(*flags: str) -> dict[str, Tensor]:
+        if flags not in known:
+            school = School(tiny_base, pictures, tmp_path_factory.mktemp("plain"))
+            assert teach_here(school.command(*flags, museum=False)) == 0
+            known[flags] = tensors_of(school.museum)
+        return known[flags]
+
+    return run
 
 
 @pytest.fixture(scope="session")

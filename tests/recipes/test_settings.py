@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,32 +11,15 @@ from torch import Tensor
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import load_base
+from tests.recipes.conftest import Outcome
 from tests.recipes.school import (
     TRIGGERS,
     School,
     difference,
     same,
     teach_here,
-    tensors_of,
     write_dataset,
 )
-
-Outcome = Callable[..., dict[str, Tensor]]
-
-
-@pytest.fixture(scope="module")
-def outcome(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """What a plain LoRA run with more flags gives; equal flags run once."""
-    known: dict[tuple[str, ...], dict[str, Tensor]] = {}
-
-    def run(*flags: str) -> dict[str, Tensor]:
-        if flags not in known:
-            school = School(tiny_base, pictures, tmp_path_factory.mktemp("plain"))
-            assert teach_here(school.command(*flags, museum=False)) == 0
-            known[flags] = tensors_of(school.museum)
-        return known[flags]
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch import Tensor
 
 from museum_plugin.museum.file import read_museum
+from tests.recipes.conftest import Outcome
 from tests.recipes.school import School, difference, same, teach_here, tensors_of, write_pictures
-
-Outcome = Callable[..., dict[str, Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +21,6 @@ def folders(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     captions = {file.stem: {"caption": file.read_text(encoding="utf-8")} for file in (pictures / "ink").glob("*.txt")}
     (folder / "m.json").write_text(json.dumps(captions), encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def outcome(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """What a plain LoRA run with more flags gives; equal flags run once."""
-    known: dict[tuple[str, ...], dict[str, Tensor]] = {}
-
-    def run(*flags: str) -> dict[str, Tensor]:
-        if flags not in known:
-            school = School(tiny_base, pictures, tmp_path_factory.mktemp("plain"))
-            assert teach_here(school.command(*flags, museum=False)) == 0
-            known[flags] = tensors_of(school.museum)
-        return known[flags]
-
-    return run
 
 
 @pytest.mark.parametrize(
