@@ -5,54 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from museum_plugin.errors import MuseumFileError
-
-Matrix = Sequence[Sequence[float]]
-"""The lower triangle: row i has i + 1 scores."""
-
-
-def retention_matrix(rows: Sequence[dict[str, float]], names: Sequence[str]) -> list[list[float]]:
-    """R[i][j] = rows[i][names[j]] for j <= i.
-
-    Args:
-        rows: the scores measured right after learning each style; scores of other styles are passed over.
-        names: the styles in the order of learning.
-    Returns:
-        the lower triangle: row i has i + 1 scores.
-    Raises:
-        ValueError: rows and names are not equally many.
-        MuseumFileError: a score was never measured.
-    """
-    if len(rows) != len(names):
-        raise ValueError(f"{len(rows)} rows of scores for {len(names)} styles")
-    for i, row in enumerate(rows):
-        missing = [name for name in names[: i + 1] if name not in row]
-        if missing:
-            raise MuseumFileError(f"no score of {', '.join(missing)} after learning {names[i]}: it was never judged")
-    return [[float(row[name]) for name in names[: i + 1]] for i, row in enumerate(rows)]
+Matrix = Sequence[Sequence[float | None]]
+"""The lower triangle: row i has i + 1 scores; None where a style was not judged."""
 
 
 def average_forgetting(matrix: Matrix) -> float:
     """mean over the old styles j of max_i R[i][j] - R[last][j], in score units; 0 = nothing was forgotten.
 
     Source: arXiv:1801.10112; here the last row counts among the i, so the result is >= 0. The newest style
-    cannot be forgotten yet and is left out; 0 where there is no old style.
+    cannot be forgotten yet and is left out, and so is one that the last row does not know; 0 where none is left.
     """
-    old = range(len(matrix) - 1)
-    if not old:
-        return 0.0
-    return sum(max(row[j] for row in matrix[j:]) - matrix[-1][j] for j in old) / len(old)
+    columns = [[row[j] for row in matrix[j:]] for j in range(len(matrix) - 1)]
+    return _mean([max(s for s in column if s is not None) - column[-1] for column in columns if column[-1] is not None])
 
 
 def backward_transfer(matrix: Matrix) -> float:
     """mean over the old styles j of R[last][j] - R[j][j], in score units; below 0: later styles did harm.
 
-    Source: GEM, arXiv:1706.08840; 0 where there is no old style.
+    Source: GEM, arXiv:1706.08840. Styles that were not judged at both times are left out; 0 where none is left.
     """
-    old = range(len(matrix) - 1)
-    if not old:
-        return 0.0
-    return sum(matrix[-1][j] - matrix[j][j] for j in old) / len(old)
+    pairs = [(matrix[-1][j], matrix[j][j]) for j in range(len(matrix) - 1)]
+    return _mean([now - was for now, was in pairs if now is not None and was is not None])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def kept_share(now: float, was: float) -> float:

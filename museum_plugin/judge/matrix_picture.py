@@ -39,7 +39,7 @@ def write_matrix(
 
     Args:
         names: styles in the order of learning, at least one.
-        matrix: the lower triangle, scores in [0, 1].
+        matrix: the lower triangle, scores in [0, 1]; null in JSON and "-" in the picture where a style was not judged.
         kept: share of its own first score that each old style has now.
         drift: of prompts without a trigger, now.
     Raises:
@@ -122,12 +122,14 @@ def draw_matrix(names: Sequence[str], matrix: Matrix, kept: Mapping[str, float],
     return sheet
 
 
-def _draw_cell(canvas: ImageDraw.ImageDraw, x: int, y: int, score: float) -> None:
-    color = shade(score)
+def _draw_cell(canvas: ImageDraw.ImageDraw, x: int, y: int, score: float | None) -> None:
+    color = PAPER if score is None else shade(score)
     right, bottom = x + _CELL - _GAP, y + _ROW - _GAP
     canvas.rectangle((x, y, right - 1, bottom - 1), fill=color)
     middle = ((x + right) / 2, (y + bottom) / 2)
-    canvas.text(middle, f"{score:.2f}", fill=text_color(color), font=font(_NUMBER_SIZE), anchor="mm")
+    canvas.text(
+        middle, "-" if score is None else f"{score:.2f}", fill=text_color(color), font=font(_NUMBER_SIZE), anchor="mm"
+    )
 
 
 def _draw_kept(

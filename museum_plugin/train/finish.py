@@ -11,7 +11,6 @@ from museum_plugin.config.schema import GateConfig, OutputConfig
 from museum_plugin.errors import GateError
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
-from museum_plugin.judge.matrix import retention_matrix
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
@@ -148,7 +147,7 @@ def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Pat
 def _write_pictures(
     museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
-    names = [record.name for record in museum.ledger.styles]
+    names, scores = museum.ledger.retention_matrix()
     columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
     drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
@@ -158,7 +157,7 @@ def _write_pictures(
         matrix,
         matrix.with_suffix(".json"),
         names=names,
-        matrix=retention_matrix([record.scores for record in museum.ledger.styles], names),
+        matrix=scores,
         kept=verdict.kept(before),
         drift=verdict.drift,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 
+from museum_plugin.judge.retention import Verdict
 from museum_plugin.museum.file import read_ledger
+from museum_plugin.museum.museum import Museum
+from museum_plugin.train import guest
 from tests.recipes.mistakes import snapshot
 from tests.recipes.school import School
 from tests.recipes.sd_scripts import Host
@@ -66,6 +70,25 @@ def test_a_museum_that_falls_short_of_the_gate_does_not_replace_the_one_before(
     beside = school.museum.with_name("mine.refused-1.safetensors")
     assert [record.name for record in read_ledger(beside).styles] == ["ink", "neon"]
     assert str(beside) in capsys.readouterr().err
+
+
+def test_a_style_that_could_not_be_judged_is_saved_and_the_next_one_is_taught_on(
+    host: Host, school: School, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(museum: Museum) -> Verdict:
+        raise RuntimeError("no memory is left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guest, "judge_newest", fails)
+        host("ink").run().network.close()
+    assert "could not be judged (no memory is left)" in caplog.text
+    assert read_ledger(school.museum).styles[0].scores == {}
+
+    host("neon").run()
+    (file,) = (school.folder / "host").glob("*-02-neon-matrix.json")
+    matrix = json.loads(file.read_text())["matrix"]
+    assert matrix[0] == [None]
+    assert all(isinstance(score, float) for score in matrix[1])
 
 
 REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {

@@ -47,6 +47,15 @@ def test_a_higher_score_is_darker_all_the_way() -> None:
     assert shade(2) == shade(1)
 
 
+def test_a_style_that_was_not_judged_has_no_shade_and_is_null(tmp_path: Path) -> None:
+    gaps = [[None], [0.7, 0.6], [0.4, None, 0.75]]
+    picture = draw_matrix(NAMES, gaps, KEPT, 0.1)
+    assert count(picture, 0.7) > 3000
+    assert count(picture, 0.8) == count(picture, 0.5) == 0
+    write_matrix(tmp_path / "m.png", tmp_path / "m.json", names=NAMES, matrix=gaps, kept=KEPT, drift=0.1)
+    assert json.loads((tmp_path / "m.json").read_text())["matrix"] == gaps
+
+
 def test_every_score_has_a_cell_of_its_shade_and_the_upper_half_is_empty() -> None:
     picture = draw_matrix(NAMES, MATRIX, KEPT, 0.1)
     cells = [count(picture, score) for row in MATRIX for score in row]
