@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.lessons import JOINT, first_lesson
+from benchmarks.lessons import JOINT, TRIGGERS, first_lesson
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.slots import Slot
-from museum_plugin.museum.triggers import slot_words
 from museum_plugin.train.loop import teach_style
 from museum_plugin.train.stop import StopRequest
 
@@ -22,7 +21,7 @@ def teach_jointly(run: RunConfig, styles: list[str]) -> Museum:
     Returns:
         The museum, detached.
     """
-    words = slot_words()[: len(styles)]
+    words = tuple(TRIGGERS[style] for style in styles)
     datasets = []
     for style, word in zip(styles, words, strict=True):
         for dataset in parse_command_line([f"--dataset_config=examples/styles/{style}.toml"]).styles[0].datasets:

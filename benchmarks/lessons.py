@@ -14,10 +14,14 @@ from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.museum.store import new_museum
+from museum_plugin.museum.triggers import slot_words
+from museum_plugin.pocket.styles import STYLES
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, latent_cache
 
 JOINT = "joint"
 """All styles at once, which no user can do who gets them one by one: the upper reference."""
+TRIGGERS = dict(zip(STYLES, slot_words(), strict=False))
+"""A style's word, the same in every run: how well a style is learned depends on it."""
 
 
 def run_config(method: str, seed: int, folder: Path, style: str, more: Sequence[str]) -> RunConfig:
@@ -28,6 +32,7 @@ def run_config(method: str, seed: int, folder: Path, style: str, more: Sequence[
             f"--dataset_config=examples/styles/{style}.toml",
             f"--museum={folder / 'museum.safetensors'}",
             f"--output_dir={folder}",
+            f"--trigger={TRIGGERS[style]}",
             f"--method={'finetune' if method == JOINT else method}",
             f"--seed={seed}",
             "--gate=off",
