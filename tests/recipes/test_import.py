@@ -12,10 +12,8 @@ from safetensors.torch import save_file
 from museum_plugin.__main__ import main
 from museum_plugin.methods import material
 from museum_plugin.museum.file import read_museum
-from tests.recipes.conftest import Teach
+from tests.recipes.conftest import Outcome, Teach
 from tests.recipes.school import School, difference, write_dataset
-from tests.recipes.test_settings import Outcome
-from tests.recipes.test_settings import outcome as outcome
 
 TEXT = "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"
 

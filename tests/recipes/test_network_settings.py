@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from museum_plugin.museum.file import read_museum
-from tests.recipes.conftest import Teach
+from tests.recipes.conftest import Outcome, Teach
 from tests.recipes.school import School, difference, same, tensors_of
 from tests.recipes.test_resume import Interrupt
 from tests.recipes.test_resume import interrupt_in as interrupt_in
-from tests.recipes.test_settings import Outcome
-from tests.recipes.test_settings import outcome as outcome
 
 SCHEDULE_FREE = ("--optimizer_type=AdamWScheduleFree", "--max_train_steps=4")
 DROPOUTS = ("--network_dropout=0.3", "--network_args", "rank_dropout=0.2", "module_dropout=0.2")

@@ -14,10 +14,8 @@ from torch import Tensor
 from museum_plugin.__main__ import main
 from museum_plugin.cli.check_report import examine
 from museum_plugin.museum.file import read_museum
-from tests.recipes.conftest import Teach
+from tests.recipes.conftest import Outcome, Teach
 from tests.recipes.school import School, difference, same
-from tests.recipes.test_settings import Outcome
-from tests.recipes.test_settings import outcome as outcome
 
 STILL = ("--learning_rate=1e-9", "--slot_lr=0", "--method=finetune", "--max_train_steps=1")
 """What is learned is next to nothing."""
