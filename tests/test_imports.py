@@ -129,6 +129,22 @@ def test_the_networks_are_loaded_no_earlier_than_a_model() -> None:
     )
 
 
+START = """
+from museum_plugin.base.load import load_base
+from museum_plugin.config.arguments import parse_command_line
+from museum_plugin.train.start import check_run
+run = parse_command_line(["--config_file=presets/demo.toml", "--dataset_config=examples/styles/ink.toml"])
+check_run(run)
+load_base(run.base.path)
+"""
+
+
+def test_a_run_leaves_out_the_packages_that_diffusers_would_load_in_vain() -> None:
+    found = loaded_by(START)
+    assert "diffusers" in found
+    assert found & {"bitsandbytes", "peft", "xformers"} == set()
+
+
 def test_a_heavy_import_would_be_seen() -> None:
     assert "numpy" in loaded_by("import numpy")
 

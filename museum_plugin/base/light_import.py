@@ -12,7 +12,7 @@ _NOT_NEEDED = ("bitsandbytes", "peft", "xformers")
 def import_diffusers() -> None:
     """Import diffusers; it takes the packages above for not installed. Where it is loaded already, nothing happens.
 
-    Whoever imports one of them later gets it.
+    To be called before any import of diffusers, of a submodule too. Whoever imports one of them later gets it.
     """
     if "diffusers" in sys.modules:
         return

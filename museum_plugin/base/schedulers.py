@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.load import BaseModel
 
 _SMALLEST_SIGNAL = 2.0**-24
@@ -60,7 +61,8 @@ def _scheduler(name: str, base: BaseModel) -> Any:
     if name not in _KINDS and name != "lms":
         raise ValueError(f"no sampler {name!r}; there are lms, {', '.join(_KINDS)}")
     kind, arguments = _KINDS.get(name, _KINDS["euler"])
-    import diffusers  # takes seconds to load
+    import_diffusers()
+    import diffusers
 
     level = base.alphas_cumprod.double().cpu().clamp(min=_SMALLEST_SIGNAL)
     betas = 1 - level / torch.cat([torch.ones(1, dtype=torch.float64), level[:-1]])

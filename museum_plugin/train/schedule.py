@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.config.flags.optimizer import SCHEDULES
 from museum_plugin.config.learning import in_steps
 from museum_plugin.config.schema import OptimizerConfig
@@ -113,7 +114,8 @@ def _shown_only(config: OptimizerConfig, optimizer: Optimizer) -> LRScheduler:
 
 
 def _named(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
-    import diffusers.optimization as source  # takes a second to load
+    import_diffusers()
+    import diffusers.optimization as source
 
     warmup, decay = in_steps(config.warmup_steps, steps), in_steps(config.decay_steps, steps)
     config = replace(config, warmup_steps=warmup, decay_steps=decay)
