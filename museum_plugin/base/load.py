@@ -67,10 +67,9 @@ class BaseModel:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
-        self.unet.to(device, dtype)
-        self.vae.to(device, torch.float32)
-        for encoder in self.text_encoders:
-            encoder.to(device, dtype)
+        for module in (self.unet, *self.text_encoders):
+            nn.Module.to(module, device, dtype)  # diffusers' own warns of layers to be kept, though there are none
+        nn.Module.to(self.vae, device, torch.float32)
         return self
 
 

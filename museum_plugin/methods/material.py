@@ -45,7 +45,7 @@ def bank_plan(
     """
     old = [caption for record in museum.ledger.styles for caption in record.extra.get("captions", [])]
     return BankPlan(
-        per_style=replay.per_style,
+        per_style=replay.latents_each(len(museum.styles())),
         neutral=replay.neutral,
         contents=tuple(dict.fromkeys([*captions, *old])),
         sampling=replace(sampling, steps=replay.sampling_steps, guidance=replay.guidance),

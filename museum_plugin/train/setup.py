@@ -250,7 +250,7 @@ def _drawing(museum: Museum, replay: ReplayConfig, name: str, *, visible: bool) 
     Yields:
         what is called with the number of trajectories just drawn.
     """
-    total = replay.neutral + replay.per_style * len(museum.styles())
+    total = replay.neutral + replay.latents_each(len(museum.styles())) * len(museum.styles())
     with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
         yield bar.update
 

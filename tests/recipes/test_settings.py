@@ -146,7 +146,14 @@ def second_style(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempP
 
 @pytest.mark.parametrize(
     "flag",
-    ["replay_per_style=3", "replay_neutral=3", "replay_batch_size=3", "replay_sampling_steps=3", "replay_guidance=1.5"],
+    [
+        "replay_per_style=3",
+        "replay_limit=1",
+        "replay_neutral=3",
+        "replay_batch_size=3",
+        "replay_sampling_steps=3",
+        "replay_guidance=1.5",
+    ],
 )
 def test_a_flag_of_the_bank_changes_what_is_trained(second_style: Outcome, flag: str) -> None:
     assert difference(second_style(f"--{flag}"), second_style()) > 1e-6

@@ -27,6 +27,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("term_weights", "method.weights", to_weights,
          "weights of the method's terms, each as name=number (in TOML also a table); 0 switches a term off"),
     Flag("replay_per_style", "replay.per_style", to_int, "latents drawn for each old style"),
+    Flag("replay_limit", "replay.limit", to_int,
+         "latents drawn for all old styles together, which share them evenly"),
     Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
     Flag("replay_batch_size", "replay.batch_size", to_int,
          "latents of the bank in every step (default: one for two pictures of the batch, at least one)"),

@@ -21,7 +21,9 @@ class ReplayConfig:
     """The bank of latents sampled from the previous museum (self-replay)."""
 
     per_style: int = 32
-    """Latents drawn for each old style."""
+    """Latents drawn for each old style, as long as there are few of them; see `limit`."""
+    limit: int = 192
+    """Latents drawn for all old styles together, so that a style does not cost more the more there are."""
     neutral: int = 32
     """Latents drawn without any trigger."""
     batch_size: int | None = None
@@ -32,11 +34,16 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         for name in ("per_style", "neutral"):
             require(getattr(self, name) >= 0, f"replay_{name}: found {getattr(self, name)}, must be 0 or more")
+        require(self.limit >= 1, f"replay_limit: found {self.limit}, must be 1 or more")
         require(
             self.batch_size is None or self.batch_size >= 1,
             f"replay_batch_size: found {self.batch_size}, must be 1 or more",
         )
         require(self.sampling_steps >= 1, f"replay_sampling_steps: found {self.sampling_steps}, must be 1 or more")
+
+    def latents_each(self, styles: int) -> int:
+        """How many latents are drawn for each of so many old styles: even shares of the limit, at least one."""
+        return min(self.per_style, max(1, self.limit // max(1, styles)))
 
     def anchors_beside(self, pictures: int) -> int:
         """How many latents of the bank go beside so many pictures in a step.

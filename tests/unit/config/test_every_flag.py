@@ -110,6 +110,7 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--method", "finetune"], "method.name", "finetune"),
     (["--term_weights", "function_lock=3", "feature=0.5"], "method.weights", {"function_lock": 3.0, "feature": 0.5}),
     (["--replay_per_style", "8"], "replay.per_style", 8),
+    (["--replay_limit", "40"], "replay.limit", 40),
     (["--replay_neutral", "9"], "replay.neutral", 9),
     (["--replay_batch_size", "3"], "replay.batch_size", 3),
     (["--replay_sampling_steps", "5"], "replay.sampling_steps", 5),

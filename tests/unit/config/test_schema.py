@@ -54,3 +54,12 @@ def test_tags_need_something_to_split_at() -> None:
 def test_anchors_grow_with_the_batch_unless_their_number_is_given(pictures: int, anchors: int) -> None:
     assert ReplayConfig().anchors_beside(pictures) == anchors
     assert ReplayConfig(batch_size=5).anchors_beside(pictures) == 5
+
+
+@pytest.mark.parametrize(("styles", "each"), [(0, 32), (1, 32), (6, 32), (7, 27), (20, 9), (1000, 1)])
+def test_old_styles_share_the_limit_of_the_bank(styles: int, each: int) -> None:
+    assert ReplayConfig(per_style=32, limit=192).latents_each(styles) == each
+
+
+def test_no_latents_are_drawn_where_none_were_asked_for() -> None:
+    assert ReplayConfig(per_style=0).latents_each(3) == 0
