@@ -16,7 +16,8 @@ new_id.py    the id of a museum that begins
 museum.py    both together: attach, disable
 store.py     Museum <-> MuseumContent: what is checked before a file may be trained on
 keys.py      module path <-> kohya key; strings only
-ledger.py    the ordered record of styles, as JSON
+ledger.py    the ordered record of styles
+ledger_json.py    how it stands in a file: fields, types, versions
 file.py      the one safetensors file: whole or not at all
 history.py   earlier versions, and the way back to them
 training_strings.py  how the newest style was taught, for the header
