@@ -65,6 +65,12 @@ class BaseModel:
         if next(self.vae.parameters()).device != self.device:
             self.vae.to(self.device)
 
+    def bring_text_encoders(self) -> None:
+        """Put text encoders where the U-Net is, in its precision; trainers put them away after caching outputs."""
+        for encoder in self.text_encoders:
+            if next(encoder.parameters()).device != self.device:
+                encoder.to(self.device, self.unet.dtype)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
         for module in (self.unet, *self.text_encoders):

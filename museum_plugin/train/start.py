@@ -156,7 +156,7 @@ def make_accelerator(run: RunConfig) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
-        log_with=log_kinds(output.log_with),
+        log_with=log_kinds(output.log_with) or None,
         project_dir=logs_folder(run),
     )
     if output.log_with:
