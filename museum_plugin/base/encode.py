@@ -79,8 +79,9 @@ def pooled_text(encoder: nn.Module, states: Tensor, ids: Tensor, end: int) -> Te
         ids: (B, 77).
     """
     places = (ids == end).int().argmax(dim=1)
-    pooled: Tensor = encoder.text_projection(states[torch.arange(len(states), device=states.device), places])
-    return pooled
+    ends = states[torch.arange(len(states), device=states.device), places]
+    pooled: Tensor = encoder.text_projection(ends.to(encoder.text_projection.weight.dtype))
+    return pooled.to(states)  # a trainer's autocast may give states of another type than the weights
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> tuple[Tensor, Tensor | None]:

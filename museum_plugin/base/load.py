@@ -78,6 +78,12 @@ class BaseModel:
         """Leave the card to what every step needs; `vae_at_hand` brings it back for as long as it takes."""
         self.vae.to("cpu")
 
+    def bring_text_encoders(self) -> None:
+        """Put text encoders where the U-Net is, in its precision; trainers put them away after caching outputs."""
+        for encoder in self.text_encoders:
+            if next(encoder.parameters()).device != self.device:
+                encoder.to(self.device, self.unet.dtype)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
         for module in (self.unet, *self.text_encoders):

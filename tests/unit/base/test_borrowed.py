@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
 from museum_plugin.base.borrowed import borrowed_base
-from museum_plugin.base.family import SD1, SD2, SDXL, Family
+from museum_plugin.base.family import SD1, SD2, Family
 from museum_plugin.base.load import BaseModel, load_base, tensors_fingerprint
 from museum_plugin.errors import BaseModelError
 from tests.original_layout import original_tensors, write_true_base
@@ -87,11 +87,6 @@ def test_so_is_one_of_a_checkpoint_file(tmp_path: Path, family: Family) -> None:
 def test_the_schedule_is_stable_diffusions(loaded: BaseModel) -> None:
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     torch.testing.assert_close(borrow(loaded).alphas_cumprod, scheduler.alphas_cumprod.float(), rtol=0, atol=0)
-
-
-def test_sdxl_is_refused_by_name(loaded: BaseModel) -> None:
-    with pytest.raises(BaseModelError, match="tiny: SDXL models cannot"):
-        borrow(loaded, SDXL)
 
 
 def test_the_vae_is_brought_to_the_unet_only_where_it_is_elsewhere_and_goes_back(loaded: BaseModel) -> None:
