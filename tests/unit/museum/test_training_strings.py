@@ -14,7 +14,7 @@ from museum_plugin.museum.training_strings import DATA, host_strings, lasting_st
 from tests.unit.museum.museum_files import museum, style
 
 SETTINGS = {
-    "learning_rate": 1e-4, "optimizer_type": "AdamW", "optimizer_args": ["weight_decay=0.1", "eps=1e-7"], "seed": 7,
+    "learning_rate": 1e-4, "optimizer_type": "AdamW", "optimizer_args": ["weight_decay=0.1", "eps=1e-7"], "seed": 8,
     "clip_skip": 2, "min_timestep": 100, "unet_lr": None, "pretrained_model_name_or_path": "/home/ann/models/sd.ckpt",
     "network_args": {"conv_dim": 4}, "debiased_estimation_loss": True,
 }  # fmt: skip
@@ -38,7 +38,7 @@ def test_strings_of_a_record() -> None:
         "ss_learning_rate": "0.0001",
         "ss_clip_skip": "2",
         "ss_optimizer": "AdamW(weight_decay=0.1,eps=1e-7)",
-        "ss_seed": "7",
+        "ss_seed": "8",
         "ss_sd_model_name": "sd.ckpt",
         "ss_network_args": '{"conv_dim": 4}',
         "ss_debiased_estimation": "True",
