@@ -153,7 +153,6 @@ class GuestStyle:
                 file.save_beside(content) if against else file.save(content, keep_history=self.run.output.keep_history)
             )
         if verdict is not None:
-            museum.base.bring_vae()
             grid, _ = publish(museum, self.run.output, verdict)
             if against:
                 raise refusal(museum, before, path, grid, against)
@@ -233,7 +232,6 @@ def begin_guest_style(
     name, base = str(run.styles[0].name), museum.base
     if not pictures.pictures:
         raise DataError(f"style {name!r}: the trainer has shown no training picture; nothing can be taught")
-    base.bring_vae()
     captions = pictures.contents(museum.phrase(name))
     factor = base.vae.config.scaling_factor
     latents = tuple(

@@ -233,6 +233,7 @@ def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, .
                 progress.update(ready - progress.n)
 
             room.cache.prepare(dataset, show)
+        room.museum.base.put_vae_away()
     pictures = [p for p in dataset.pictures if not p.subset.is_reg][:STATISTICS_PICTURES]
     return tuple(room.cache.latents([picture], [False])[0] for picture in pictures)
 

@@ -15,7 +15,7 @@ from tests.unit.museum.museum_files import museum, style
 
 SETTINGS = {
     "learning_rate": 1e-4, "optimizer_type": "AdamW", "optimizer_args": ["weight_decay=0.1", "eps=1e-7"], "seed": 8,
-    "clip_skip": 2, "min_timestep": 100, "unet_lr": None, "pretrained_model_name_or_path": "/home/ann/models/sd.ckpt",
+    "clip_skip": 2, "min_timestep": 100, "unet_lr": None, "pretrained_model_name_or_path": "museums/models/sd.ckpt",
     "network_args": {"conv_dim": 4}, "debiased_estimation_loss": True,
 }  # fmt: skip
 SIZES = {"images": 30, "reg_images": 4, "sizes": {"512x512": 10, "768x512": 20}}
@@ -76,7 +76,7 @@ def test_what_another_trainer_says_is_kept_without_paths_and_endless_lists() -> 
     tags = {"ink": {"cat": 3}}
     given = {
         "ss_seed": 7, "ss_datasets": json.dumps([{"num_train_images": 4, "tag_frequency": tags}]),
-        "ss_network_args": '{"museum": "/home/ann/mine.safetensors"}', "ss_bucket_info": "x" * 2**20,
+        "ss_network_args": '{"museum": "museums/mine.safetensors"}', "ss_bucket_info": "x" * 2**20,
         "modelspec.title": "ink", "other": "x",
     }  # fmt: skip
     assert host_strings(given) == {"ss_seed": "7", "ss_datasets": '[{"num_train_images": 4}]'}
