@@ -3,7 +3,8 @@
 python -m benchmarks.compaction MUSEUM [--ranks 8 4 2 1] [--scores]
 
 `lost` is the part of the squared change of the base's predictions that is lost, on pictures that no layer was fitted
-to; `score`, with --scores, is the mean of all styles by the judge that is in every run. The base is the one the museum was taught on.
+to; `score`, with --scores, is the mean of all styles by the judge that is in every run. The base is the one that the
+museum was taught on.
 """
 
 from __future__ import annotations
