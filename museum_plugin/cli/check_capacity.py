@@ -51,6 +51,6 @@ def _words(content: MuseumContent, base: BaseOutline | None) -> list[str]:
 def _ways(path: Path, content: MuseumContent) -> list[str]:
     twice = 2 * content.ledger.network.rank
     return [
-        f"more room, and no picture changes: python -m museum_plugin resize {path} --rank {twice}",
-        "or begin another --museum, or take a style out with `remove`",
+        f"more room: resize {path} --rank {twice}",
+        "no picture changes by that; or begin another --museum, or take a style out: `remove`",
     ]
