@@ -23,12 +23,14 @@ from museum_plugin.config.arguments import describe
 from museum_plugin.config.schema import ReplayConfig, RunConfig, StyleData
 from museum_plugin.data.buckets import Size
 from museum_plugin.data.cache import LatentCache
-from museum_plugin.data.captions import contents_of
+from museum_plugin.data.captions import content_of, contents_of
 from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.data.picture import Picture
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, StateCache
-from museum_plugin.methods.material import Material, bank_plan, gather_material
-from museum_plugin.methods.method import REPLAY, StyleStart, Term
+from museum_plugin.methods.material import DRAWS, Material, bank_plan, gather_material
+from museum_plugin.methods.method import StyleStart, Term
+from museum_plugin.museum.growth import add_block
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
@@ -117,12 +119,16 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
+    block = run.network.rank if museum.styles() and any(term.grows for term, _ in terms.values()) else 0
+    if block:
+        add_block(museum, block)
     plan = sampling_plan(run, dataset, room)
     visible = room.accelerator.is_local_main_process
-    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
+    pictures = tuple(zip(latents, _contents(dataset, " ".join(words)), strict=True))
+    material = draw_material(run, museum, Shown(name, captions, pictures), plan, terms, visible=visible)
     if words:
         open_slot(museum, name, words, run.slot.init)
-    start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
+    start = style_start(museum, material, latents, block)
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
@@ -172,10 +178,30 @@ def plan_in(run: RunConfig, base: BaseModel, size: Size) -> SamplingPlan:
     )
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What is known of a style before its first step."""
+
+    name: str
+    captions: tuple[str, ...]
+    """What its pictures show, without trigger."""
+    pictures: tuple[tuple[Tensor, str], ...]
+    """Latents (C, h, w), each with what it shows."""
+
+
 def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
     """What the pictures show, without the trigger; see `contents_of`."""
     shown = (picture for picture in dataset.pictures if not picture.subset.is_reg)
     return contents_of(((picture.caption, picture.subset) for picture in shown), trigger)
+
+
+def _contents(dataset: StyleDataset, trigger: str) -> list[str]:
+    """Of each picture of `_training_latents`."""
+    return [content_of(picture.caption, picture.subset, trigger) for picture in _style_pictures(dataset)]
+
+
+def _style_pictures(dataset: StyleDataset) -> list[Picture]:
+    return [picture for picture in dataset.pictures if not picture.subset.is_reg][:STATISTICS_PICTURES]
 
 
 def slot_words_for(museum: Museum, style: StyleData, vectors: int) -> tuple[str, ...]:
@@ -196,8 +222,7 @@ def open_slot(museum: Museum, name: str, words: tuple[str, ...], init: str) -> N
 def draw_material(
     run: RunConfig,
     museum: Museum,
-    name: str,
-    captions: tuple[str, ...],
+    shown: Shown,
     plan: SamplingPlan,
     terms: dict[str, tuple[Term, float]],
     *,
@@ -207,17 +232,16 @@ def draw_material(
 
     Args:
         museum: attached.
-        name: of the style.
-        captions: of the style, without trigger.
         visible: show how far the drawing is.
     """
     every = [term for term, _ in terms.values()]
-    draws = any(REPLAY in term.needs for term in every)
-    with _drawing(museum, run.replay, name, visible=visible and draws) as progress:
-        bank = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
+    draws = any(DRAWS & term.needs for term in every)
+    with _drawing(museum, run.replay, shown.name, visible=visible and draws) as progress:
+        key = (run.training.seed, shown.name)
+        bank = bank_plan(run.replay, museum, shown.captions, shown.pictures, plan, key)
         material = gather_material(museum, every, bank, TextEncoding.of(run.base), progress)
     if any(is_unmeasured(record) for record in museum.ledger.styles):
-        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
+        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, shown.captions, plan))
     return material
 
 
@@ -231,8 +255,18 @@ def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, .
                 progress.update(ready - progress.n)
 
             room.cache.prepare(dataset, show)
-    pictures = [p for p in dataset.pictures if not p.subset.is_reg][:STATISTICS_PICTURES]
-    return tuple(room.cache.latents([picture], [False])[0] for picture in pictures)
+    return tuple(room.cache.latents([picture], [False])[0] for picture in _style_pictures(dataset))
+
+
+def style_start(museum: Museum, material: Material, latents: tuple[Tensor, ...], block: int = 0) -> StyleStart:
+    """What terms are told when a style begins.
+
+    Args:
+        latents: of the style's pictures.
+        block: rows that were opened for it.
+    """
+    means = style_means(latents, museum.base.device)
+    return StyleStart(museum, material.bank, material.moments, means, material.fisher, block)
 
 
 def style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple[int, int], Tensor]:
