@@ -7,6 +7,8 @@
     sample_pictures.py  sample: the drawing
     import_lora.py      import: a museum that begins with another program's LoRA
     resize.py           resize: another rank for the shared LoRA
+    remove.py           remove: a style leaves the museum
+    rewriting.py        what commands share that make another museum of a museum
     export.py           export: files for WebUIs
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
@@ -44,6 +46,7 @@ COMMANDS = {
     "sample": Command("sample", "draw pictures in the styles of a museum"),
     "import": Command("import_lora", "begin a museum with a LoRA of another program"),
     "resize": Command("resize", "give the shared LoRA of a museum another rank"),
+    "remove": Command("remove", "take a style out of a museum"),
     "export": Command("export", "publish a museum for WebUIs: LoRA file, embeddings, texts, in one folder"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),

@@ -109,7 +109,7 @@ def examine(argv: Sequence[str]) -> Report:
         pairs = list(zip(run.styles, datasets, strict=True))
         comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
         museum_id = museum_id_of(run, base, ledger, problems)
-        planned = plan_styles(list(known.values()), base, comparable, run.slot.vectors, problems, museum_id)
+        planned = plan_styles(ledger, base, comparable, run.slot.vectors, problems, museum_id)
         plans = {id(p.style): p for p in planned}
         styles = []
         number = len(known)

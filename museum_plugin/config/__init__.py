@@ -10,7 +10,9 @@ learning.py      what several flags decide together: what is trained, and by whi
 read.py          the text files a user names
 flags/           one table a topic: flag name -> field of the schema, type, help
 style_names.py   which styles of a dataset file are taught, under which names and triggers
-arguments.py     the only file that sees argparse: flags and --config_file -> RunConfig
+command_line.py  the only file that sees argparse: words -> values by flag name
+given.py         what a user gave, in flags and config files, and where it stood
+arguments.py     flags and --config_file -> RunConfig
 dataset_toml.py  sd-scripts' dataset file -> StyleData in order
 dataset_parts.py typed values -> datasets and subsets
 folder_layout.py data flags without a dataset file -> StyleData

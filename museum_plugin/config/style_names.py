@@ -5,20 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
+from museum_plugin.config.given import Given
 from museum_plugin.config.refusal import shown
 from museum_plugin.config.schema import StyleData
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
-
-
-class Given(Protocol):
-    """What the user gave, by flag name."""
-
-    values: dict[str, Any]
-    where: dict[str, str]
 
 
 def pick_style(styles: tuple[StyleData, ...], given: Given, origin: Path) -> tuple[StyleData, ...]:

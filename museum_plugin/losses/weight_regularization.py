@@ -43,6 +43,33 @@ class LowRank:
         return LowRank(self.up.detach(), self.down.detach(), self.scale)
 
 
+@dataclass(frozen=True, eq=False)
+class SecondMoment:
+    """What a module is fed, C = E[x x^T] = F F^T + rest I: its main directions, and the rest spread over all evenly.
+
+    Never formed as (in, in): for the widest layers of SDXL that would be more memory than their weights.
+
+    Raises:
+        ValueError: the factor is no matrix, or the rest is negative or not finite.
+    """
+
+    factor: Tensor
+    """(in, k) F"""
+    rest: float = 0.0
+    """>= 0, in the inputs' units squared."""
+
+    def __post_init__(self) -> None:
+        if self.factor.ndim != 2 or not 0 <= self.rest < math.inf:
+            raise ValueError(
+                f"a second moment needs a factor (in, k) and a rest >= 0, "
+                f"found {tuple(self.factor.shape)} and {self.rest}"
+            )
+
+    def energy(self, weight: Tensor) -> Tensor:
+        """E ||W x||^2 = ||W F||^2 + rest ||W||^2 for a weight (out, in): a scalar, in output units squared."""
+        return (weight @ self.factor).square().sum() + self.rest * weight.square().sum()
+
+
 def inner_product(a: LowRank, b: LowRank) -> Tensor:
     """Frobenius inner product of two updates, <delta_a, delta_b>.
 
@@ -85,11 +112,12 @@ def weight_cosine_penalty(now: Sequence[LowRank], previous: Sequence[LowRank]) -
     return torch.stack([_one_minus_cosine(a, b.detach()) for a, b in zip(now, previous, strict=True)]).mean()
 
 
-def input_weighted_change(now: LowRank, previous: LowRank, second_moment: Tensor) -> Tensor:
+def input_weighted_change(now: LowRank, previous: LowRank, moment: SecondMoment) -> Tensor:
     """Expected squared change of a module's output, E ||D x||^2, over inputs x with E[x x^T] = C.
 
-        tr(D C D^T) = tr((U^T U)(V C V^T)),  D = delta_now - delta_previous = U V
-        U = [up - up', up'],  V = [down; down - down']   (scales within the ups, primes: previous)
+        tr(D C D^T) = tr((U^T U)(V C V^T)),  V C V^T = (V F)(V F)^T + rest V V^T
+        D = delta_now - delta_previous = U V   (scales within the ups, primes: previous)
+        U = [up - up', up'],  V = [down; down - down']
 
     Source: ours. Of the ways to write D with twice the rank, this one does not subtract large numbers when D is small,
     and is exactly zero for equal factors. Factors of unequal rank are filled up with zeros at the end, where a new
@@ -98,19 +126,17 @@ def input_weighted_change(now: LowRank, previous: LowRank, second_moment: Tensor
     Args:
         now: the student's update of a module with weight (out, in).
         previous: the previous museum's; its rank may differ; never receives a gradient.
-        second_moment: (in, in) C = E[x x^T] of the module's inputs, in their units squared; never receives a gradient.
+        moment: C of the module's inputs; never receives a gradient.
     Returns:
         Scalar >= 0 up to rounding, in output units squared, summed over outputs; float32, or float64 if an input is.
     Raises:
         ValueError: shapes do not agree.
     """
     _require_one_shape(now, previous)
-    if second_moment.shape != (now.down.shape[1],) * 2:
-        raise ValueError(
-            f"second_moment must be (in, in) with in = {now.down.shape[1]}, found {tuple(second_moment.shape)}"
-        )
-    up, down, up_before, down_before, moment = in_working_precision(
-        now.up, now.down, previous.up.detach(), previous.down.detach(), second_moment.detach()
+    if moment.factor.shape[0] != now.down.shape[1]:
+        raise ValueError(f"moment must be of {now.down.shape[1]} inputs, found {moment.factor.shape[0]}")
+    up, down, up_before, down_before, factor = in_working_precision(
+        now.up, now.down, previous.up.detach(), previous.down.detach(), moment.factor.detach()
     )
     rank = max(up.shape[1], up_before.shape[1])
     up, up_before = (pad(x * s, (0, rank - x.shape[1])) for x, s in ((up, now.scale), (up_before, previous.scale)))
@@ -118,13 +144,14 @@ def input_weighted_change(now: LowRank, previous: LowRank, second_moment: Tensor
     left = torch.cat([up - up_before, up_before], 1)
     right = torch.cat([down, down - down_before], 0)
     with torch.autocast(left.device.type, enabled=False):  # as in inner_product
-        return ((left.T @ left) * (right @ moment @ right.T)).sum()
+        seen = right @ factor
+        return ((left.T @ left) * (seen @ seen.T + moment.rest * (right @ right.T))).sum()
 
 
 def feature_lock_penalty(
     now: Sequence[LowRank],
     previous: Sequence[LowRank],
-    second_moments: Sequence[Tensor],
+    second_moments: Sequence[SecondMoment],
     reference_energies: Sequence[float],
 ) -> Tensor:
     """Expected relative change of the modules' outputs on the inputs that old prompts give them.
@@ -137,7 +164,7 @@ def feature_lock_penalty(
     Args:
         now: the student's update of each module.
         previous: the previous museum's, same modules in the same order; never receives a gradient.
-        second_moments: (in, in) of each module, E[x x^T]; never receives a gradient.
+        second_moments: of each module's inputs; never receives a gradient.
         reference_energies: E ||W x||^2 of each frozen module over the same inputs, > 0, output units squared.
     Returns:
         Scalar >= 0 up to rounding, without unit; float32, or float64 if an input is.

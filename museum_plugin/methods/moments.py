@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -12,20 +13,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from museum_plugin.base.denoiser import Denoiser
+from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.methods.bank import Anchor, Bank, StateCache
 from museum_plugin.museum.museum import Museum
 
 _BATCH = 8
 _WIDEST = 6000
-"""Numbers in an input: a wider module's second moment would take too much memory, so no moment is kept of it."""
+"""Numbers in an input: what a wider module is fed (a convolution of many channels) is not kept."""
+_ROWS = 768
+"""Inputs of a module that are looked at, of all groups together."""
+_DIRECTIONS = 64
 
 
 @dataclass(frozen=True)
 class InputMoment:
     """The inputs of one module."""
 
-    second_moment: Tensor
-    """(in, in): E[x x^T]; a convolution's x is all its kernel sees, in the order of its flattened weight."""
+    second_moment: SecondMoment
+    """Of an input x (in,); a convolution's x is all its kernel sees, in the order of its flattened weight."""
     energy: float
     """E ||W x||^2 of the frozen module."""
 
@@ -34,7 +39,8 @@ class InputMoment:
 def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int) -> dict[str, InputMoment]:
     """Second moments over the bank's anchors, each group weighing alike, for the U-Net's modules by kohya key.
 
-    The previous museum is the one that is attached now; the neutral group is seen through the bare base.
+    The previous museum is the one that is attached now; the neutral group is seen through the bare base. Of each
+    module at most 768 inputs are looked at, from all anchors alike, and 64 directions kept.
 
     Args:
         per_group: how many anchors of each group are used.
@@ -48,14 +54,43 @@ def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int
     by_group: dict[int, list[Anchor]] = {}
     for anchor in bank.thinned(per_group):
         by_group.setdefault(anchor.group, []).append(anchor)
-    total: dict[str, Tensor] = {}
+    places = torch.Generator().manual_seed(0)
+    found: dict[str, list[Tensor]] = {}
     for group, anchors in by_group.items():
-        with museum.disabled() if group == 0 else nullcontext(), _recording(targets) as seen:
+        each = -(-_ROWS // (len(by_group) * len(anchors)))
+        with museum.disabled() if group == 0 else nullcontext(), _recording(targets, each, places) as seen:
             for at in range(0, len(anchors), _BATCH):
                 _predict(denoiser, anchors[at : at + _BATCH], museum, states)
-        for key, (moment, count) in seen.items():
-            total[key] = total.get(key, torch.zeros_like(moment)) + moment / count / len(by_group)
-    return {key: InputMoment(moment, _energy(targets[key], moment)) for key, moment in total.items()}
+        for key, parts in seen.items():
+            rows = torch.cat(parts)
+            found.setdefault(key, []).append(rows / math.sqrt(len(rows) * len(by_group)))
+    device = museum.base.device
+    return {key: _moment(targets[key], torch.cat(parts).to(device)) for key, parts in found.items()}
+
+
+def _moment(module: nn.Module, rows: Tensor) -> InputMoment:
+    moment, weight = main_directions(rows, _DIRECTIONS), cast(Tensor, module.weight).detach().float().flatten(1)
+    kept = replace(moment, factor=moment.factor.to(rows.dtype))  # no finer than the inputs were
+    return InputMoment(kept, max(moment.energy(weight).item(), 1e-12))
+
+
+def main_directions(rows: Tensor, count: int) -> SecondMoment:
+    """The second moment X^T X of rows X (n, in) by its `count` largest directions, the rest spread evenly.
+
+    Exact along those directions, and of the right trace. Source: ours.
+    """
+    rows = rows.float()
+    width = rows.shape[1]
+    if len(rows) < width:  # the eigenvectors of the smaller of X X^T and X^T X give both
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        values, vectors = values[-count:].clamp(min=0), vectors[:, -count:]
+        directions = F.normalize(rows.T @ vectors, dim=0)
+    else:
+        values, directions = torch.linalg.eigh(rows.T @ rows)
+        values, directions = values[-count:].clamp(min=0), directions[:, -count:]
+    left = width - len(values)
+    rest = max(0.0, (rows.square().sum() - values.sum()).item() / left) if left else 0.0
+    return SecondMoment(directions * (values - rest).clamp(min=0).sqrt(), rest)
 
 
 def _predict(denoiser: Denoiser, anchors: list[Anchor], museum: Museum, states: StateCache) -> None:
@@ -68,14 +103,21 @@ def _predict(denoiser: Denoiser, anchors: list[Anchor], museum: Museum, states: 
 
 
 @contextmanager
-def _recording(targets: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, int]]]:
-    """Sum x x^T over everything that goes into the modules: key -> (sum, how many inputs)."""
-    seen: dict[str, tuple[Tensor, int]] = {}
+def _recording(
+    targets: Mapping[str, nn.Module], each: int, places: torch.Generator
+) -> Iterator[dict[str, list[Tensor]]]:
+    """While inside, inputs of the modules are kept: key -> parts (n, in), in main memory.
+
+    Args:
+        each: how many of every picture or prompt of a batch; fewer where there are not as many.
+        places: says which.
+    """
+    seen: dict[str, list[Tensor]] = {}
 
     def record(key: str, x: Tensor) -> None:
-        rows = _rows(targets[key], x).float()
-        moment, count = seen.get(key, (torch.zeros(rows.shape[1], rows.shape[1], device=rows.device), 0))
-        seen[key] = (moment + rows.T @ rows, count + len(rows))
+        rows = _rows(targets[key], x)
+        chosen = torch.randperm(rows.shape[1], generator=places)[:each]
+        seen.setdefault(key, []).append(rows[:, chosen.to(rows.device)].flatten(0, 1).cpu())
 
     handles = [
         module.register_forward_pre_hook(lambda _module, inputs, key=key: record(key, inputs[0]))
@@ -89,15 +131,10 @@ def _recording(targets: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor
 
 
 def _rows(module: nn.Module, x: Tensor) -> Tensor:
-    """(N, in): everything that a module's flattened weight is multiplied with for an input x."""
+    """(B, n, in): everything that a module's flattened weight is multiplied with for an input x of B."""
     if not isinstance(module, nn.Conv2d):
-        return x.reshape(-1, x.shape[-1])
+        return x.reshape(len(x), -1, x.shape[-1])
     if module.kernel_size == (1, 1):
-        return x.movedim(1, -1).reshape(-1, x.shape[1])
-    patches = F.unfold(x, module.kernel_size, padding=cast(tuple[int, int], module.padding), stride=module.stride)
-    return patches.movedim(1, -1).reshape(-1, patches.shape[1])
-
-
-def _energy(module: nn.Module, moment: Tensor) -> float:
-    weight = module.weight.detach().float().flatten(1)
-    return max(((weight @ moment) * weight).sum().item(), 1e-12)
+        return x.flatten(2).movedim(1, -1)
+    padding = cast(tuple[int, int], module.padding)
+    return F.unfold(x, module.kernel_size, padding=padding, stride=module.stride).movedim(1, -1)

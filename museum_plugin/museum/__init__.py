@@ -10,13 +10,16 @@ lora_names.py    their tensors' names; strings only
 lora_file.py  other LoRA files: taken as a start, or merged into the base
 importing.py  another program's LoRA as the first content of a museum
 resize.py    another rank for the shared LoRA
+growth.py    a rank block for a style that is about to be learned
+removal.py   a style leaves the museum
 slots.py     learned token embeddings, one slot a style
 triggers.py  which words may open a slot, and in which order a museum takes them
 new_id.py    the id of a museum that begins
 museum.py    both together: attach, disable
 store.py     Museum <-> MuseumContent: what is checked before a file may be trained on
 keys.py      module path <-> kohya key; strings only
-ledger.py    the ordered record of styles, as JSON
+ledger.py    the ordered record of styles
+ledger_json.py    how it stands in a file: fields, types, versions
 file.py      the one safetensors file: whole or not at all
 history.py   earlier versions, and the way back to them
 training_strings.py  how the newest style was taught, for the header

@@ -210,8 +210,10 @@ def slot_words_for(museum: Museum, style: StyleData, vectors: int) -> tuple[str,
     Raises:
         ConfigError: the trigger is not possible.
     """
-    taken = [word for record in museum.ledger.styles for word in record.reserved_words]
-    return choose_words(museum.base, style.trigger or "auto", vectors, taken, museum.ledger.museum_id)
+    ledger = museum.ledger
+    taken = [word for record in ledger.styles for word in record.reserved_words]
+    trigger = style.trigger or "auto"
+    return choose_words(museum.base, trigger, vectors, taken, ledger.museum_id, ledger.retired_words)
 
 
 def open_slot(museum: Museum, name: str, words: tuple[str, ...], init: str) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from museum_plugin.losses.weight_regularization import (
     LowRank,
+    SecondMoment,
 )
 
 SHAPES = [(5, 7, 2, 2), (6, 3, 4, 1), (3, 8, 1, 3), (1, 1, 1, 1)]  # out, in, rank of one, rank of the other
@@ -24,6 +25,12 @@ def delta(update: LowRank) -> torch.Tensor:
 def moment(inner: int, seed: int = 9) -> torch.Tensor:
     x = torch.randn(50, inner, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return x.T @ x / 50
+
+
+def exactly(c: torch.Tensor) -> SecondMoment:
+    """A second moment (in, in) given whole."""
+    values, vectors = torch.linalg.eigh(c)
+    return SecondMoment(vectors * values.clamp(min=0).sqrt())
 
 
 def trainable(update: LowRank) -> LowRank:

@@ -7,15 +7,16 @@ import torch
 
 from museum_plugin.losses.weight_regularization import (
     LowRank,
+    SecondMoment,
     feature_lock_penalty,
     input_weighted_change,
 )
-from tests.unit.losses.low_ranks import ONE, SHAPES, delta, low_rank, moment, row
+from tests.unit.losses.low_ranks import ONE, SHAPES, delta, exactly, low_rank, moment, row
 
 
 def test_input_weighted_change_by_hand() -> None:
     second_moment = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
-    change = input_weighted_change(row(1.0, 1.0, scale=2.0), row(1.0, 4.0, scale=0.5), second_moment)
+    change = input_weighted_change(row(1.0, 1.0, scale=2.0), row(1.0, 4.0, scale=0.5), exactly(second_moment))
     assert change.item() == pytest.approx(1.5**2 * 2.0)  # D = (2, 2) - (0.5, 2) = (1.5, 0)
 
 
@@ -23,8 +24,8 @@ def test_input_weighted_change_by_hand() -> None:
 def test_input_weighted_change_agrees_with_the_formed_updates_and_is_symmetric(out, inner, rank_a, rank_b) -> None:
     now, previous, c = low_rank(out, inner, rank_a), low_rank(out, inner, rank_b, seed=1, scale=3.0), moment(inner)
     d = delta(now) - delta(previous)
-    torch.testing.assert_close(input_weighted_change(now, previous, c), torch.trace(d @ c @ d.T))
-    torch.testing.assert_close(input_weighted_change(previous, now, c), torch.trace(d @ c @ d.T))
+    torch.testing.assert_close(input_weighted_change(now, previous, exactly(c)), torch.trace(d @ c @ d.T))
+    torch.testing.assert_close(input_weighted_change(previous, now, exactly(c)), torch.trace(d @ c @ d.T))
 
 
 def test_input_weighted_change_is_the_mean_squared_change_of_outputs() -> None:
@@ -32,14 +33,14 @@ def test_input_weighted_change_is_the_mean_squared_change_of_outputs() -> None:
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     change = x @ (delta(now) - delta(previous)).T
     expected = change.square().sum(1).mean()
-    torch.testing.assert_close(input_weighted_change(now, previous, x.T @ x / 20), expected)
+    torch.testing.assert_close(input_weighted_change(now, previous, exactly(x.T @ x / 20)), expected)
 
 
 def test_input_weighted_change_keeps_its_precision_when_little_has_changed() -> None:
     previous = low_rank(8, 9, 3, dtype=torch.float32)
     now = LowRank(previous.up + 1e-4 * low_rank(8, 9, 3, seed=1).up.float(), previous.down, previous.scale)
     d, c = delta(now) - delta(previous), moment(9)
-    change = input_weighted_change(now, previous, c.float())
+    change = input_weighted_change(now, previous, exactly(c.float()))
     torch.testing.assert_close(change.double(), torch.trace(d @ c @ d.T), rtol=1e-3, atol=0)
 
 
@@ -49,28 +50,44 @@ def test_a_block_added_at_the_end_changes_outputs_by_that_block_alone(blocks) ->
     grown = LowRank(torch.cat([old.up, new.up], 1), torch.cat([old.down, new.down]), old.scale)
     pair = (grown, old) if blocks == "now" else (old, grown)
     expected = torch.trace(delta(new) @ c @ delta(new).T).float()
-    torch.testing.assert_close(input_weighted_change(*pair, c.float()), expected)
+    torch.testing.assert_close(input_weighted_change(*pair, exactly(c.float())), expected)
 
 
 def test_what_no_input_reaches_does_not_count() -> None:
     second_moment = torch.diag(torch.tensor([1.0, 0.0]))
-    assert input_weighted_change(row(2.0, 5.0), row(2.0, -9.0), second_moment).item() == 0
+    assert input_weighted_change(row(2.0, 5.0), row(2.0, -9.0), exactly(second_moment)).item() == 0
 
 
 def test_change_and_lock_are_quadratic_in_the_change() -> None:
     now, nothing, c = low_rank(4, 3, 2), LowRank(torch.zeros(4, 1), torch.zeros(1, 3), 1.0), moment(3)
     doubled = LowRank(now.up, now.down, 2 * now.scale)
-    torch.testing.assert_close(input_weighted_change(doubled, nothing, c), 4 * input_weighted_change(now, nothing, c))
+    torch.testing.assert_close(
+        input_weighted_change(doubled, nothing, exactly(c)), 4 * input_weighted_change(now, nothing, exactly(c))
+    )
 
 
 def test_feature_lock_by_hand_is_a_mean_of_relative_changes() -> None:
     now, previous = [row(3.0, 0.0), row(0.0, 1.0)], [row(1.0, 0.0), row(0.0, 2.0)]
-    moments = [2 * ONE, 3 * ONE]
+    moments = [exactly(2 * ONE), exactly(3 * ONE)]
     penalty = feature_lock_penalty(now, previous, moments, [4.0, 6.0])
     assert penalty.item() == pytest.approx((4 * 2 / 4 + 1 * 3 / 6) / 2)
 
 
 def test_feature_lock_does_not_depend_on_the_units_of_a_module() -> None:
     now, previous, c = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1), moment(3)
-    larger = feature_lock_penalty([now], [previous], [100 * c], [200.0])
-    torch.testing.assert_close(feature_lock_penalty([now], [previous], [c], [2.0]), larger)
+    larger = feature_lock_penalty([now], [previous], [exactly(100 * c)], [200.0])
+    torch.testing.assert_close(feature_lock_penalty([now], [previous], [exactly(c)], [2.0]), larger)
+
+
+def test_the_rest_counts_in_every_direction_alike() -> None:
+    now, previous, c = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1), moment(3)
+    whole = c + 0.5 * torch.eye(3, dtype=torch.float64)
+    apart = input_weighted_change(now, previous, SecondMoment(exactly(c).factor, 0.5))
+    torch.testing.assert_close(apart, input_weighted_change(now, previous, exactly(whole)))
+
+
+def test_the_energy_of_a_moment_is_that_of_the_outputs() -> None:
+    weight = low_rank(4, 3, 2).up @ low_rank(4, 3, 2).down
+    whole = moment(3) + 0.5 * torch.eye(3, dtype=torch.float64)
+    found = SecondMoment(exactly(moment(3)).factor, 0.5).energy(weight)
+    torch.testing.assert_close(found, torch.trace(weight @ whole @ weight.T))

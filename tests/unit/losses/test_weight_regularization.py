@@ -7,17 +7,18 @@ import torch
 
 from museum_plugin.losses.weight_regularization import (
     LowRank,
+    SecondMoment,
     feature_lock_penalty,
     inner_product,
     input_weighted_change,
     weight_cosine_penalty,
 )
-from tests.unit.losses.low_ranks import ONE, SHAPES, ZERO, delta, low_rank, moment, row, trainable
+from tests.unit.losses.low_ranks import ONE, SHAPES, ZERO, delta, exactly, low_rank, moment, row, trainable
 
 PENALTIES = {
     "cosine": lambda now, previous: weight_cosine_penalty([now], [previous]),
-    "change": lambda now, previous: input_weighted_change(now, previous, moment(now.down.shape[1])),
-    "lock": lambda now, previous: feature_lock_penalty([now], [previous], [moment(now.down.shape[1])], [2.0]),
+    "change": lambda now, previous: input_weighted_change(now, previous, exactly(moment(now.down.shape[1]))),
+    "lock": lambda now, previous: feature_lock_penalty([now], [previous], [exactly(moment(now.down.shape[1]))], [2.0]),
 }
 every_penalty = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
 
@@ -152,7 +153,7 @@ def test_gradient_is_that_of_finite_differences_and_never_reaches_the_teacher(pe
 def test_gradient_never_reaches_the_second_moment() -> None:
     c = ONE.clone().requires_grad_()
     now = trainable(row(1.0, 2.0))
-    input_weighted_change(now, row(2.0, 1.0), c).backward()
+    input_weighted_change(now, row(2.0, 1.0), SecondMoment(c, 0.5)).backward()
     assert now.down.grad.norm() > 0
     assert c.grad is None
 
@@ -182,15 +183,17 @@ WITH_MOMENT = {
 def test_half_precision_is_computed_in_float32(function, dtype) -> None:
     a, b = (low_rank(64, 48, 2, seed=seed, dtype=dtype) for seed in (0, 1))
     a, b = (LowRank(100 * x.up, 100 * x.down, x.scale) for x in (a, b))  # products leave the range of float16
-    c = moment(48).to(dtype)
-    value = function(a, b, c)
+    factor = exactly(moment(48)).factor.to(dtype)
+    value = function(a, b, SecondMoment(factor, 0.5))
     wide = (LowRank(x.up.float(), x.down.float(), x.scale) for x in (a, b))
     assert value.dtype == torch.float32
     assert value.isfinite()
-    assert torch.equal(value, function(*wide, c.float()))
+    assert torch.equal(value, function(*wide, SecondMoment(factor.float(), 0.5)))
 
 
-@pytest.mark.parametrize("function", [inner_product, lambda a, b: input_weighted_change(a, b, moment(48).float())])
+@pytest.mark.parametrize(
+    "function", [inner_product, lambda a, b: input_weighted_change(a, b, exactly(moment(48).float()))]
+)
 def test_autocast_does_not_lower_the_precision(function) -> None:
     a, b = (low_rank(64, 48, 4, seed=seed, dtype=torch.float32) for seed in (0, 1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -203,15 +206,21 @@ def test_updates_of_unequal_shape_are_refused() -> None:
         with pytest.raises(ValueError, match="one shape"):
             inner_product(low_rank(4, 3, 2), other)
         with pytest.raises(ValueError, match="one shape"):
-            input_weighted_change(low_rank(4, 3, 2), other, moment(3))
+            input_weighted_change(low_rank(4, 3, 2), other, exactly(moment(3)))
         with pytest.raises(ValueError, match="one shape"):
             weight_cosine_penalty([low_rank(4, 3, 2)], [other])
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 2), (3,), (1, 3, 3)])
-def test_a_second_moment_that_is_not_in_by_in_is_refused(shape) -> None:
-    with pytest.raises(ValueError, match="second_moment"):
-        input_weighted_change(low_rank(4, 3, 2), low_rank(4, 3, 2), torch.zeros(shape))
+@pytest.mark.parametrize("shape", [(4, 3), (2, 2)])
+def test_a_second_moment_of_other_inputs_is_refused(shape) -> None:
+    with pytest.raises(ValueError, match="of 3 inputs"):
+        input_weighted_change(low_rank(4, 3, 2), low_rank(4, 3, 2), SecondMoment(torch.zeros(shape)))
+
+
+@pytest.mark.parametrize(("shape", "rest"), [((3,), 0.0), ((1, 3, 3), 0.0), ((3, 2), -1.0), ((3, 2), math.nan)])
+def test_a_second_moment_that_is_none_is_refused(shape, rest) -> None:
+    with pytest.raises(ValueError, match="second moment"):
+        SecondMoment(torch.zeros(shape), rest)
 
 
 @pytest.mark.parametrize(("now", "previous"), [(0, 0), (1, 2), (2, 1)])
@@ -220,17 +229,17 @@ def test_modules_that_do_not_pair_up_are_refused(now, previous) -> None:
     with pytest.raises(ValueError, match="one update before and one now"):
         weight_cosine_penalty([one] * now, [one] * previous)
     with pytest.raises(ValueError, match="one update before and one now"):
-        feature_lock_penalty([one] * now, [one] * previous, [ONE] * now, [1.0] * now)
+        feature_lock_penalty([one] * now, [one] * previous, [exactly(ONE)] * now, [1.0] * now)
 
 
 @pytest.mark.parametrize(
     ("moments", "energies", "names"),
     [
         ([], [1.0], "as many"),
-        ([ONE], [], "as many"),
-        ([ONE], [0.0], "energy of module 0"),
-        ([ONE], [math.inf], "energy of module 0"),
-        ([ONE], [math.nan], "energy of module 0"),
+        ([exactly(ONE)], [], "as many"),
+        ([exactly(ONE)], [0.0], "energy of module 0"),
+        ([exactly(ONE)], [math.inf], "energy of module 0"),
+        ([exactly(ONE)], [math.nan], "energy of module 0"),
     ],
 )
 def test_feature_lock_refuses_moments_and_energies(moments, energies, names) -> None:
