@@ -8,7 +8,7 @@ from museum_plugin.losses.elastic_weights import elastic_penalty
 from museum_plugin.methods.method import FISHER, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
-WEIGHTS = {"elastic_weights": 1.0}
+WEIGHTS = {"elastic_weights": 30.0}
 
 
 class ElasticWeights(Term):
