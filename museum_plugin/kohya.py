@@ -26,7 +26,7 @@ from museum_plugin.base.family import SD1, SD2, SDXL
 from museum_plugin.base.load import BaseModel
 from museum_plugin.config.guest_run import GuestRun, learning_rates, read_guest_run
 from museum_plugin.config.schema import BaseConfig, OptimizerConfig, RunConfig
-from museum_plugin.data.guest_pictures import GuestPictures, put_trigger
+from museum_plugin.data.guest_pictures import GuestPictures, forget_text_outputs, put_trigger
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods import grows
 from museum_plugin.museum.file import FileForm, read_ledger
@@ -159,6 +159,7 @@ class MuseumNetwork(nn.Module):
     def prepare_grad_etc(self, text_encoder: Any, unet: Any) -> None:
         """Everything stands where it is trained: the previous museum draws the bank."""
         slots, device = self.museum.slots.slots, self.museum.base.device
+        self.museum.base.bring_text_encoders()
         for name in self.museum.styles():
             slots[name] = replace(slots[name], vectors=tuple(vector.to(device) for vector in slots[name].vectors))
         pictures, visible = GuestPictures.of(self._datasets), PartialState().is_local_main_process
@@ -217,6 +218,8 @@ class MuseumNetwork(nn.Module):
         return str(self.run.styles[0].name)
 
     def _take_dataset(self, dataset: Any) -> None:
+        if forget_text_outputs(dataset):
+            log.warning("cached text encoder outputs are set aside: the slot is learned through the text encoders")
         put_trigger(dataset, self.museum.phrase(self.name))
         self._datasets.append(dataset)
 

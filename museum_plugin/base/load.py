@@ -6,7 +6,8 @@ The libraries of the networks take seconds to load, so they are loaded with the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +61,28 @@ class BaseModel:
         """Pixels of a picture for each position of its latent, in one direction."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
-    def bring_vae(self) -> None:
-        """Put the VAE where the U-Net is; trainers put it away while they do not need it."""
-        if next(self.vae.parameters()).device != self.device:
+    @contextmanager
+    def vae_at_hand(self) -> Iterator[AutoencoderKL]:
+        """While inside, the VAE is where the U-Net is; then it is put back where it was."""
+        before = next(self.vae.parameters()).device
+        away = before != self.device
+        if away:
             self.vae.to(self.device)
+        try:
+            yield self.vae
+        finally:
+            if away:
+                self.vae.to(before)
+
+    def put_vae_away(self) -> None:
+        """Leave the card to what every step needs; `vae_at_hand` brings it back for as long as it takes."""
+        self.vae.to("cpu")
+
+    def bring_text_encoders(self) -> None:
+        """Put text encoders where the U-Net is, in its precision; trainers put them away after caching outputs."""
+        for encoder in self.text_encoders:
+            if next(encoder.parameters()).device != self.device:
+                encoder.to(self.device, self.unet.dtype)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""

@@ -43,11 +43,8 @@ _TAKEN = (
     "save_precision",
 )
 """sd-scripts' arguments that the museum goes by, beside the learning rates; all others are sd-scripts' own matter."""
-_THROUGH_TEXT = "the slot of a style is learned through the text encoder, which must see every caption; remove it"
 _ROUNDED = "it would round the LoRA that all styles share; use mixed_precision"
 _IMPOSSIBLE = {
-    "cache_text_encoder_outputs": _THROUGH_TEXT,
-    "cache_text_encoder_outputs_to_disk": _THROUGH_TEXT,
     "full_fp16": _ROUNDED,
     "full_bf16": _ROUNDED,
     "fp8_base": "the previous museum could not draw with it; remove it",

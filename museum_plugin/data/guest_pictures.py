@@ -91,6 +91,22 @@ class GuestPictures:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
+def forget_text_outputs(dataset: Any) -> bool:
+    """Let every caption be read in each step, although what the text encoders make of it was cached.
+
+    A slot is learned through the text encoders, and cached outputs know no trigger. Files on disk stay as they are.
+
+    Returns:
+        whether there were any.
+    """
+    found = getattr(dataset, "text_encoder_output_caching_strategy", None) is not None
+    if found:
+        dataset.text_encoder_output_caching_strategy = None
+        for info in dataset.image_data.values():
+            info.text_encoder_outputs = info.text_encoder_outputs_npz = None
+    return found
+
+
 def put_trigger(dataset: Any, phrase: str) -> None:
     """From now on the style's phrase goes into every caption of a dataset, after all that varies it.
 

@@ -31,15 +31,13 @@ from museum_plugin.museum.store import content_of
 from museum_plugin.train.exhibition import with_exhibition
 from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.previous import Shown, draw_material, style_start
 from museum_plugin.train.published import publish_result
 from museum_plugin.train.setup import (
     STATISTICS_PICTURES,
-    Shown,
-    draw_material,
     open_slot,
     plan_in,
     slot_words_for,
-    style_start,
 )
 from museum_plugin.train.step import Rng, penalties
 
@@ -152,7 +150,6 @@ class GuestStyle:
                 file.save_beside(content) if against else file.save(content, keep_history=self.run.output.keep_history)
             )
         if verdict is not None:
-            museum.base.bring_vae()
             grid, _ = publish(museum, self.run.output, verdict)
             if against:
                 raise refusal(museum, before, path, grid, against)
@@ -223,7 +220,6 @@ def begin_guest_style(
     name, base = str(run.styles[0].name), museum.base
     if not pictures.pictures:
         raise DataError(f"style {name!r}: the trainer has shown no training picture; nothing can be taught")
-    base.bring_vae()
     captions = pictures.contents(museum.phrase(name))
     factor = base.vae.config.scaling_factor
     latents = tuple(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import math
 import os
@@ -31,7 +29,7 @@ from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
 from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.header import chosen_metadata
-from museum_plugin.train.logs import begin_logs, log_options, logs_folder
+from museum_plugin.train.logs import begin_logs, check_logs, log_kinds, logs_folder
 from museum_plugin.train.optimizer import check_optimizer
 from museum_plugin.train.resume import id_to_begin_with, museum_of_state
 from museum_plugin.train.schedule import check_schedule, try_schedule
@@ -71,15 +69,12 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         if run.output.resume is not None:
             read_state(run.output.resume)
     with problems:
-        log_options(run.log)
+        check_logs(run)
     with problems:
         chosen_metadata(run.metadata)
     with problems:
         if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
             raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
-    with problems:
-        if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
-            raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
     places = [run.output.output_dir / f"{run.output.output_name}.safetensors"]
     if run.output.museum is not None:
         places.append(run.output.museum)
@@ -162,7 +157,7 @@ def make_accelerator(run: RunConfig) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
-        log_with=output.log_with,
+        log_with=log_kinds(output.log_with) or None,
         project_dir=logs_folder(run),
     )
     if output.log_with:

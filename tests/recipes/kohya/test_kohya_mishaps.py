@@ -103,7 +103,6 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "term": ({"term_weights": "lock=1"}, {}, "term_weights: found 'lock', allowed:"),
     "trigger": ({"trigger": "house"}, {}, "trigger 'house' is an ordinary word"),
     "dropout": ({"dropout": "0.1"}, {}, "network_args: found 'dropout'"),
-    "cached text": ({}, {"cache_text_encoder_outputs": True}, "learned through the text encoder"),
     "full fp16": ({}, {"full_fp16": True}, "use mixed_precision"),
     "fp8": ({}, {"fp8_base": True}, "could not draw with it"),
     "deepspeed": ({}, {"deepspeed": True}, "deepspeed: cannot go with"),
