@@ -117,6 +117,9 @@ def to_network_arguments(value: object, where: str) -> NetworkArguments:
             raise refusal(where, name, ", ".join(_KINDS) + hint)
         if raw is not None and raw != "":
             given[name] = _KINDS[name](raw, f"{where}: {name}")
-    if "conv_dim" in given and given["conv_dim"] is None:
+    rank = given.get("conv_dim")
+    if "conv_dim" in given and rank is None:
         given.pop("conv_alpha", None)  # its alpha means nothing either
+    elif rank is not None and "conv_alpha" in given and given["conv_alpha"] is None:
+        given["conv_alpha"] = to_float(rank, where)  # sd-scripts: an alpha of 0 is the rank
     return NetworkArguments(**given)  # type: ignore[arg-type]
