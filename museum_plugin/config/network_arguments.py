@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from museum_plugin.config.convert import to_float, to_int, to_text
+from museum_plugin.config.convert import each, to_float, to_int, to_text
 from museum_plugin.config.pairs import to_pairs
 from museum_plugin.config.refusal import TAUGHT_BASES, did_you_mean, refusal
 from museum_plugin.config.schema.network_arguments import NetworkArguments
@@ -20,7 +20,7 @@ def _optional(convert: Convert) -> Convert:
 
 def _many(convert: Convert) -> Convert:
     def read(value: object, where: str) -> tuple[object, ...]:
-        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        parts = value.split(",") if isinstance(value, str) else each(value)
         # sd-scripts: nothing between two commas is 0
         return tuple(convert("0" if isinstance(part, str) and not part.strip() else part, where) for part in parts)
 
