@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
@@ -28,6 +29,7 @@ from museum_plugin.museum.file import FileForm, write_museum
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
+from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.exhibition import with_exhibition
 from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
@@ -172,7 +174,16 @@ class GuestStyle:
             method=self.run.method.name,
             weights={name: weight for name, (_, weight) in self.terms.items()},
             settings=self.settings,
-            extra={"captions": list(self.captions)},
+            extra={"captions": list(self.captions), DATA: self._data()},
+        )
+
+    def _data(self) -> dict[str, Any]:
+        return data_facts(
+            self.pictures.sizes,
+            reg_images=self.pictures.reg_images,
+            batches_per_epoch=self.pictures.batches_per_epoch,
+            batches_per_step=self.run.training.gradient_accumulation_steps * PartialState().num_processes,
+            datasets=[],
         )
 
     def _states(self, replay: ReplayBatch) -> TextStates:

@@ -27,6 +27,7 @@ from museum_plugin.museum.lora_reading import read_lora
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
+from museum_plugin.museum.training_strings import lasting_strings
 from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.logs import begin_logs, check_logs, log_kinds, logs_folder
@@ -181,6 +182,7 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
     else:
         origin = Path(str(path if found else run.output.resume))
         warn_of_another_schedule(museum.ledger, run.loss)
+        museum.metadata = lasting_strings(museum.metadata)
         check_shape(run, museum.ledger, origin, None if network.dim_from_weights else asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
