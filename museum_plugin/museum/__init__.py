@@ -13,6 +13,7 @@ resize.py    another rank for the shared LoRA
 compact.py   which rank each layer needs
 fullness.py  how much of the rank is in use
 latest_scores.py  what styles score now, where no lesson was the last change
+growth.py    a rank block for a style that is about to be learned
 removal.py   a style leaves the museum
 slots.py     learned token embeddings, one slot a style
 triggers.py  which words may open a slot, and in which order a museum takes them

@@ -83,7 +83,7 @@ class Rehearsal:
     def _plan(self, museum: Museum, replay: ReplayConfig, seed: int) -> BankPlan:
         judged = tuple(prompt_for(prompt, "") for prompt in self.exhibition.prompts)
         remembered = any(record.extra.get("captions") for record in museum.ledger.styles)
-        return bank_plan(replay, museum, () if remembered else judged, self.exhibition.plan, (seed, "rehearsal"))
+        return bank_plan(replay, museum, () if remembered else judged, (), self.exhibition.plan, (seed, "rehearsal"))
 
     def states(self, museum: Museum) -> StateCache:
         """Text states of the bank's prompts for a museum."""
