@@ -10,4 +10,12 @@ matrix.py          the retention matrix, average forgetting, backward transfer
 lettering.py       text in pictures: the font, wrapping, colours
 grid.py            drawn pictures side by side
 matrix_picture.py  the retention matrix as a heat map and as JSON
+page.py            all of it as one HTML file: its head, the verdict in words
+page_content.py    what a page is made from
+page_styles.py     sections: what was kept, retention matrix, trigger confusion, ledger
+page_pictures.py   sections: the grid, nearest training pictures
+page_curves.py     sections: scores and losses over time
+page.css           how it looks, on paper, light and dark
+charts.py          heat maps, curves and bars as SVG
+loss_curves.py     the curves of losses out of a run's logs
 """
