@@ -6,8 +6,7 @@ Reads museums as `benchmarks/forgetting.py` left them: the file and its history 
 every old style in every museum, the measures compare the museum with the one in which the style was just learned; the
 pocket classifier says what share of its first score the style still has, and for pictures without a trigger, what share
 is drawn as the base draws them. Printed are Spearman's rank correlations, and the means over good and over ruined
-styles. Where the optional backbone is installed, its distance to the style's own pictures is a second witness.
-What was drawn is kept in --out, museum by museum; run again, it goes on.
+styles. What was drawn is kept in --out, museum by museum; run again, it goes on.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ expectation.py    --v2 and --v_parameterization against what the base says
 text_encoding.py  what changes the text states of a prompt
 text_states.py    what a U-Net is told of prompts
 emphasis.py  weights of words in a prompt
+vae_memory.py     how many pictures a VAE gets at once, and tiles where not one fits
 encode.py    prompts -> text states, pictures -> latents
 schedule.py  the noise schedule, rescaled to end in pure noise
 denoiser.py  add_noise, predict, predict_x0; the only place that runs the U-Net

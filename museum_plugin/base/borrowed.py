@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from museum_plugin.base.family import SD2, SDXL, Family
-from museum_plugin.base.layout import family_facts
+from museum_plugin.base.hub import cached_base, is_hub_name
+from museum_plugin.base.layout import UNET, family_facts, unet_config
+from museum_plugin.base.lent_unet import LentUNet
 from museum_plugin.base.load import BaseModel, tensors_fingerprint, weights_fingerprint
 from museum_plugin.base.original_text import text_tensors
 from museum_plugin.base.weight_file import read_weight_file
@@ -34,25 +36,24 @@ def borrowed_base(
     """The same base that `load_base` makes of the same weights, with the same fingerprint; nothing is copied.
 
     Args:
-        path: of the base's file or folder; read where the program that lends them has rounded a text encoder to bf16.
+        path: of the base's file or folder, or its name on the hub; read where the program that lends them has rounded
+            a text encoder to bf16.
         prediction_type: epsilon | v_prediction. The noise schedule is the one that the family was trained with.
-        unet: called as U-Nets of diffusers are, with their names of modules.
+        unet: called as U-Nets of diffusers are, with their names of modules; that of SDXL as sd-scripts' is.
     Raises:
-        BaseModelError: an SDXL model, or the base cannot be known again.
+        BaseModelError: the base cannot be known again.
     """
-    if family is SDXL:
-        raise BaseModelError(f"{path}: SDXL models cannot be taught from within another trainer yet")
     from diffusers import DDIMScheduler
+
+    texts = (_unrounded(path, encoder, number) for number, encoder in enumerate(text_encoders))
 
     return BaseModel(
         name=path.resolve().name,
         family=family,
         prediction_type=prediction_type,
-        fingerprint=tensors_fingerprint(
-            (_as_in_diffusers(unet.state_dict(), family), *(_unrounded(path, encoder) for encoder in text_encoders))
-        ),
+        fingerprint=tensors_fingerprint((_as_in_diffusers(unet.state_dict(), family), *texts)),
         vae_fingerprint=weights_fingerprint((vae,)),
-        unet=unet,
+        unet=LentUNet(unet) if family is SDXL else unet,
         vae=vae,
         text_encoders=text_encoders,
         tokenizers=tokenizers,
@@ -60,25 +61,35 @@ def borrowed_base(
     )
 
 
-def _unrounded(path: Path, encoder: nn.Module) -> Mapping[str, Tensor]:
+def _unrounded(path: Path, encoder: nn.Module, number: int) -> Mapping[str, Tensor]:
     """A text encoder's tensors as a fingerprint needs them: bf16 has too few digits to know a base again by them."""
-    if next(encoder.parameters()).dtype != torch.bfloat16:
-        return encoder.state_dict()
+    own = encoder.state_dict()
+    if not all(torch.equal(tensor, tensor.bfloat16().to(tensor)) for tensor in own.values()):
+        return own  # not rounded; a trainer that has put it away may have made float32 of it again
+    path = cached_base(path) or path if is_hub_name(path) else path
     if path.is_file():
-        return text_tensors(read_weight_file(path).tensors, 0)
+        return text_tensors(read_weight_file(path).tensors, number)
     try:
-        return load_file(path / "text_encoder" / "model.safetensors")
+        return load_file(path / ("text_encoder", "text_encoder_2")[number] / "model.safetensors")
     except (OSError, SafetensorError) as error:
+        if next(encoder.parameters()).dtype != torch.bfloat16:
+            return own
         raise BaseModelError(
             f"{path}: its text encoder was rounded to bf16 by the trainer, and no file tells which base it is "
             "of; give the path of a checkpoint or diffusers folder, or another mixed_precision"
         ) from error
 
 
-def _as_in_diffusers(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """sd-scripts makes 1x1 convolutions of the Linear projections of SD2's transformers."""
+def _as_in_diffusers(tensors: Mapping[str, Tensor], family: Family) -> Mapping[str, Tensor]:
+    """sd-scripts makes 1x1 convolutions of the Linear projections of SD2's transformers; SDXL it names as files do."""
+    if family is SDXL:
+        from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+        own, facts = {f"{UNET}{name}": tensor for name, tensor in tensors.items()}, family_facts(family)
+        renamed: dict[str, Tensor] = convert_ldm_unet_checkpoint(own, unet_config(own, facts["unet"], facts["heads"]))
+        return renamed
     if family is not SD2:
-        return dict(tensors)
+        return tensors
     return {
         name: tensor.flatten(1) if name.endswith(_PROJECTIONS) and "attentions" in name else tensor
         for name, tensor in tensors.items()

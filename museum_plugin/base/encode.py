@@ -12,9 +12,13 @@ from museum_plugin.base.emphasis import emphasize, weighted_tokens
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.base.text_states import TextStates
+from museum_plugin.base.vae_memory import DECODING, ENCODING, free_memory, pictures_at_once, tiled
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
+
+_DECODED_AT_ONCE = 8
 
 
 def text_model(encoder: nn.Module) -> nn.Module:
@@ -75,8 +79,9 @@ def pooled_text(encoder: nn.Module, states: Tensor, ids: Tensor, end: int) -> Te
         ids: (B, 77).
     """
     places = (ids == end).int().argmax(dim=1)
-    pooled: Tensor = encoder.text_projection(states[torch.arange(len(states), device=states.device), places])
-    return pooled
+    ends = states[torch.arange(len(states), device=states.device), places]
+    pooled: Tensor = encoder.text_projection(ends.to(encoder.text_projection.weight.dtype))
+    return pooled.to(states)  # a trainer's autocast may give states of another type than the weights
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], text: TextEncoding) -> tuple[Tensor, Tensor | None]:
@@ -128,14 +133,27 @@ def encode_pictures(base: BaseModel, images: Tensor) -> Tensor:
     Args:
         images: (B, 3, H, W) in [-1, 1].
     """
-    vae = base.vae
-    mean = vae.encode(images.to(base.device, vae.dtype)).latent_dist.mean
-    return (mean * vae.config.scaling_factor).float()
+    with base.vae_at_hand() as vae:
+        count = pictures_at_once(images[0, 0].numel(), ENCODING * _size(vae), free_memory(base.device), len(images))
+        with tiled(vae, count == 0):
+            parts = [
+                vae.encode(part.to(base.device, vae.dtype)).latent_dist.mean for part in images.split(max(1, count))
+            ]
+        return (torch.cat(parts) * vae.config.scaling_factor).float()
 
 
 @torch.no_grad()
 def decode_latents(base: BaseModel, latents: Tensor) -> Tensor:
     """(B, 3, H, W) pictures in [-1, 1], float32, on the CPU."""
-    vae = base.vae
-    scaled = latents.to(base.device, vae.dtype) / vae.config.scaling_factor
-    return torch.cat([vae.decode(part).sample for part in scaled.split(8)]).clamp(-1, 1).float().cpu()
+    with base.vae_at_hand() as vae:
+        pixels = latents[0, 0].numel() * base.latent_factor**2
+        count = pictures_at_once(pixels, DECODING * _size(vae), free_memory(base.device), _DECODED_AT_ONCE)
+        scaled = latents.to(base.device, vae.dtype) / vae.config.scaling_factor
+        with tiled(vae, count == 0):
+            parts = [vae.decode(part).sample.clamp(-1, 1).float().cpu() for part in scaled.split(max(1, count))]
+    return torch.cat(parts)
+
+
+def _size(vae: AutoencoderKL) -> int:
+    """Bytes of a number."""
+    return torch.finfo(vae.dtype).bits // 8

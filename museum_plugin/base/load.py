@@ -6,7 +6,8 @@ The libraries of the networks take seconds to load, so they are loaded with the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from museum_plugin.base.expectation import asked_prediction_type
 from museum_plugin.base.family import SD2, Family
 from museum_plugin.base.folder import NOT_KEPT, check_folder, folder_tokenizers, loading_error
+from museum_plugin.base.hub import found_base
 from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
@@ -60,10 +62,28 @@ class BaseModel:
         """Pixels of a picture for each position of its latent, in one direction."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
-    def bring_vae(self) -> None:
-        """Put the VAE where the U-Net is; trainers put it away while they do not need it."""
-        if next(self.vae.parameters()).device != self.device:
+    @contextmanager
+    def vae_at_hand(self) -> Iterator[AutoencoderKL]:
+        """While inside, the VAE is where the U-Net is; then it is put back where it was."""
+        before = next(self.vae.parameters()).device
+        away = before != self.device
+        if away:
             self.vae.to(self.device)
+        try:
+            yield self.vae
+        finally:
+            if away:
+                self.vae.to(before)
+
+    def put_vae_away(self) -> None:
+        """Leave the card to what every step needs; `vae_at_hand` brings it back for as long as it takes."""
+        self.vae.to("cpu")
+
+    def bring_text_encoders(self) -> None:
+        """Put text encoders where the U-Net is, in its precision; trainers put them away after caching outputs."""
+        for encoder in self.text_encoders:
+            if next(encoder.parameters()).device != self.device:
+                encoder.to(self.device, self.unet.dtype)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
         """Move all networks; the VAE keeps float32, which costs little and never overflows."""
@@ -105,11 +125,13 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
     """Load a diffusers folder, or a checkpoint file in the original layout, in float32.
 
     Args:
+        path: of either, or a name on the hub.
         asked: what is expected of the model (v2, v_parameterization), another VAE, where tokenizers are.
     Raises:
         BaseModelError: missing, incomplete, damaged, of an unsupported family, or not what is expected.
     """
-    asked = asked or BaseConfig(path)
+    asked, name = asked or BaseConfig(path), path.resolve().name
+    path = found_base(path)
     parts = read_single_file(path, asked.tokenizer_cache_dir) if path.is_file() else _read_folder(path)
     unet, texts = parts.unet, parts.text_encoders
     check_widths(path, unet.config, [text.config.to_dict() for text in texts])
@@ -122,7 +144,7 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
     for module in (unet, vae, *texts):
         module.requires_grad_(False).eval()
     return BaseModel(
-        name=path.resolve().name,
+        name=name,
         family=parts.family,
         prediction_type=prediction_type,
         fingerprint=weights_fingerprint((unet, *texts)),

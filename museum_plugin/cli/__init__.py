@@ -10,6 +10,8 @@
     training_pictures.py  judge: the training pictures of a style as latents
     import_lora.py      import: a museum that begins with another program's LoRA
     resize.py           resize: another rank for the shared LoRA
+    remove.py           remove: a style leaves the museum
+    rewriting.py        what commands share that make another museum of a museum
     export.py           export: files for WebUIs
     rollback.py         rollback: bring an earlier version back
     check.py            check: what train_museum.py would do, and all that it would refuse
@@ -48,6 +50,7 @@ COMMANDS = {
     "judge": Command("judge", "measure a museum against the one before, and write a page to look at"),
     "import": Command("import_lora", "begin a museum with a LoRA of another program"),
     "resize": Command("resize", "give the shared LoRA of a museum another rank"),
+    "remove": Command("remove", "take a style out of a museum"),
     "export": Command("export", "publish a museum for WebUIs: LoRA file, embeddings, texts, in one folder"),
     "rollback": Command("rollback", "bring an earlier version of a museum back"),
     "check": Command("check", "say what train_museum.py would do with its flags, and all that it would refuse"),

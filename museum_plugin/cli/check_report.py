@@ -109,7 +109,7 @@ def examine(argv: Sequence[str]) -> Report:
         pairs = list(zip(run.styles, datasets, strict=True))
         comparable = [pair for pair, sound in zip(pairs, whole, strict=True) if sound or pair[0].name not in known]
         museum_id = museum_id_of(run, base, ledger, problems)
-        planned = plan_styles(list(known.values()), base, comparable, run.slot.vectors, problems, museum_id)
+        planned = plan_styles(ledger, base, comparable, run.slot.vectors, problems, museum_id)
         plans = {id(p.style): p for p in planned}
         styles = []
         number = len(known)
@@ -223,8 +223,8 @@ def _files(run: RunConfig) -> dict[str, str]:
     files["checkpoint"] = f"{checkpoint_file(output)}, until the style is finished"
     if run.training.cache_latents_to_disk:
         files["latents"] = str(latents_folder(output))
-    logs = output.log_with and output.logging_dir
-    files["logs"] = f"{output.logging_dir}/{output.output_name}, for {output.log_with}" if logs else "none"
+    folder = f"{output.logging_dir}/{output.output_name}" if output.logging_dir else "wandb"
+    files["logs"] = f"{folder}, for {output.log_with}" if output.log_with else "none"
     return files
 
 

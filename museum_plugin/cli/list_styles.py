@@ -10,6 +10,7 @@ from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.cli.text_lines import counted, file_size, printable, table
 from museum_plugin.judge.matrix import kept_share, percent
 from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.removal import scores_now
 
 _HEADING = ("#", "style", "trigger", "taught (UTC)", "steps", "pictures", "score now", "when learned", "kept")
 _NUMBERS = (0, 4, 5, 6, 7, 8)
@@ -47,9 +48,11 @@ def style_table(ledger: Ledger) -> list[str]:
         return []
     _, matrix = ledger.retention_matrix()
     rows = []
+    latest = scores_now(ledger)
     for i, record in enumerate(ledger.styles):
-        now, learned = matrix[-1][i], matrix[i][i]
-        kept = "new" if i == len(ledger.styles) - 1 else kept_text(now, learned)
+        now, learned = latest.get(record.name), matrix[i][i]
+        is_new = i == len(ledger.styles) - 1 and now == learned
+        kept = "new" if is_new else kept_text(now, learned)
         numbers = (str(record.steps), str(record.pictures), score(now), score(learned), kept)
         rows.append((str(i + 1), record.name, record.trigger, minute(record.taught_at), *numbers))
     return table([_HEADING, *rows], right=_NUMBERS)

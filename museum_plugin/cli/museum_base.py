@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from museum_plugin.base.hub import is_hub_name
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.cli.parser import BASE_FLAG
@@ -35,7 +36,7 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     recorded = ledger.styles[-1].settings.get(BASE_FLAG) if ledger.styles else None
     if isinstance(recorded, str) and recorded:
         folder = existing(Path(recorded), museum.parent)
-        if folder.exists():
+        if folder.exists() or is_hub_name(folder):
             return load_base(folder, _asked(museum, ledger, folder))
     if POCKET_MODEL.is_dir():
         base = load_base(POCKET_MODEL)

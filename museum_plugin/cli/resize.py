@@ -6,11 +6,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from museum_plugin.cli.parser import add_museum_path, whole_number
+from museum_plugin.cli.rewriting import add_output, rewritten, way_back
 from museum_plugin.cli.text_lines import counted, indented, printable, table
-from museum_plugin.errors import ConfigError
-from museum_plugin.museum.file import MuseumContent, read_museum, write_museum
+from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.resize import LayerChange, relative_error, resized
-from museum_plugin.train.museum_file import museum_lock
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -19,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--rank", type=whole_number(1), metavar="N", required=True, help="of every layer but wide convolutions")
     add("--conv_rank", type=whole_number(1), metavar="N", help="of wide convolutions (default: as they are)")
-    add("--output", type=Path, metavar="FILE", help="write the result there, and leave the museum as it is")
+    add_output(parser)
 
 
 def run(given: Namespace) -> None:
@@ -31,18 +30,12 @@ def run(given: Namespace) -> None:
         OutputError: the result cannot be written; nothing is changed.
     """
     path: Path = given.museum
-    target: Path = given.output or path
-    if target != path and target.exists():
-        raise ConfigError(f"--output: {target} is there already; give another path")
-    read_museum(path)  # a file that is not there gets no lock beside it
-    with museum_lock(path):
-        content, changes = resized(read_museum(path), given.rank, given.conv_rank)
-        write_museum(target, content, keep_history=None)
-    for line in _lines(target, content, changes, replaced=target == path):
+    target, content, changes = rewritten(path, given.output, lambda old: resized(old, given.rank, given.conv_rank))
+    for line in [*_lines(target, content, changes), *way_back(path, target)]:
         print(printable(line))
 
 
-def _lines(target: Path, content: MuseumContent, changes: list[LayerChange], *, replaced: bool) -> list[str]:
+def _lines(target: Path, content: MuseumContent, changes: list[LayerChange]) -> list[str]:
     network = content.ledger.network
     lower = [change for change in changes if change.new_rank < change.old_rank]
     lines = []
@@ -54,5 +47,4 @@ def _lines(target: Path, content: MuseumContent, changes: list[LayerChange], *, 
     raised = len(changes) - len(lower)
     if raised:
         lines += [f"{counted(raised, 'layer')} can learn more now; what they do is unchanged"]
-    lines += [f"{target}: teach it with --network_dim {network.rank} --network_alpha {network.alpha:g}"]
-    return [*lines, f"undo: python -m museum_plugin rollback {target}"] if replaced else lines
+    return [*lines, f"{target}: teach it with --network_dim {network.rank} --network_alpha {network.alpha:g}"]

@@ -11,9 +11,9 @@ from museum_plugin.cli.parser import add_museum_path
 from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.cli.rollback import version_table
 from museum_plugin.cli.style_pages import json_line, matrix_lines, style_lines
-from museum_plugin.cli.text_lines import counted, entry, indented, printable
+from museum_plugin.cli.text_lines import counted, entry, indented, printable, table
 from museum_plugin.museum.history import history_folder
-from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.ledger import REMOVED, Ledger
 
 _EXHIBITION = "exhibition"
 
@@ -61,12 +61,13 @@ def museum_lines(path: Path, ledger: Ledger) -> list[str]:
         *[
             line
             for name, value in ledger.extra.items()
-            if name != _EXHIBITION
+            if name not in (_EXHIBITION, REMOVED)
             for line in entry(name, json_line(value))
         ],
         "",
         "styles",
         *indented(style_table(ledger) or ["none yet"]),
+        *_removed(ledger),
         "",
         "scores over time (0 = as the base draws, 1 = the statistics of the style's own pictures)",
         *indented(matrix_lines(ledger) or ["none yet"]),
@@ -74,6 +75,15 @@ def museum_lines(path: Path, ledger: Ledger) -> list[str]:
         "earlier versions",
         *indented(versions),
     ]
+
+
+def _removed(ledger: Ledger) -> list[str]:
+    """Which styles were taken out, when and how."""
+    if not ledger.removed:
+        return []
+    columns = ("name", "trigger", "removed_at", "how")
+    rows = [tuple(str(note.get(column, "-")) for column in columns) for note in ledger.removed]
+    return ["", "removed", *indented(table([("style", "trigger, retired", "removed (UTC)", "how"), *rows]))]
 
 
 def _identity(ledger: Ledger) -> list[str]:

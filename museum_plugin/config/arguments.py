@@ -60,7 +60,7 @@ def _read_styles(given: Given) -> tuple[StyleData, ...]:
 def _build(given: Given) -> dict[str, Any]:
     """The parts of a RunConfig."""
     values = given.values
-    if values.get("log_with") is not None and values.get("logging_dir") is None:
+    if values.get("log_with") in ("tensorboard", "all") and values.get("logging_dir") is None:
         told = f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir"
         given.problems.note(ConfigError(told))
     training = given.build("training")
@@ -93,6 +93,7 @@ def _build(given: Given) -> dict[str, Any]:
         "output": {
             "output_dir": values.get("output_dir", Path("output")),
             "output_name": values.get("output_name", museum.stem if museum else "last"),
+            "log_with": values.get("log_with", "tensorboard" if "logging_dir" in values else None),
         },
     }
     return built | {part: given.build(part, **more.get(part, {})) for part in PARTS if part not in built}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from museum_plugin.config.convert import to_float, to_int, to_text
 from museum_plugin.config.pairs import to_pairs
-from museum_plugin.config.refusal import did_you_mean, refusal
+from museum_plugin.config.refusal import TAUGHT_BASES, did_you_mean, refusal
 from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.errors import ConfigError
 
@@ -56,6 +56,8 @@ _KINDS: dict[str, Convert] = {
 }
 
 
+_OTHER_BASES = ("flux", "sd3", "lumina", "hunyuan", "anima", "chroma", "zimage", "qwen", "wan", "musubi")
+_LORAS = ("networks.lora", "networks.lora_fa")
 _NONE = ("", "none", "false", "0", "0.0")
 _OF_LYCORIS: dict[str, tuple[str, ...]] = {
     "algo": ("", "lora", "locon"),
@@ -78,6 +80,24 @@ def _refuse_other_networks(pairs: dict[str, object], where: str) -> None:
     algo = str(pairs.get("algo", "")).strip().lower()
     if algo not in _OF_LYCORIS["algo"]:
         raise refusal(f"{where}: algo", pairs["algo"], "lora, locon; only a LoRA is trained here")
+
+
+def names_other_base(text: str) -> bool:
+    """Whether the name of a trainer or a network is that of a base which is not taught here."""
+    return any(base in text.lower() for base in _OTHER_BASES)
+
+
+def to_network_module(value: object, where: str) -> str:
+    """The module that sd-scripts would import: one that trains a LoRA; of those outside sd-scripts nothing is known.
+
+    Raises:
+        ConfigError: a module of sd-scripts for another base, or for something else than a LoRA.
+    """
+    name = to_text(value, where).strip()
+    if name.startswith("networks.") and name not in _LORAS:
+        reason = TAUGHT_BASES if names_other_base(name) else "only a LoRA is trained here"
+        raise refusal(where, value, f"{_LORAS[0]}; {reason}")
+    return name
 
 
 def to_network_arguments(value: object, where: str) -> NetworkArguments:

@@ -8,8 +8,12 @@ _UNET_PREFIX = "lora_unet_"
 _TEXT_PREFIXES = {"te": "lora_te_", "te1": "lora_te1_", "te2": "lora_te2_"}
 _TEXT_MODEL = "text_model."
 _BLOCK = re.compile(r"(down|mid|up)_block(?:s\.(\d+))?\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
+_UNDERSCORED = re.compile(
+    rf"{_UNET_PREFIX}(down|mid|up)_block(?:s_(\d+))?_(resnets|attentions|downsamplers|upsamplers)_(\d+)_(.+)"
+)
 _RESNET = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
            "conv_shortcut": "skip_connection"}  # fmt: skip
+_ORIGINAL = ("input_blocks.", "middle_block.", "output_blocks.")
 _ROWS = 3
 """Of the original code's blocks for each of SDXL's three levels."""
 
@@ -42,11 +46,13 @@ def original_path(path: str) -> str:
     original_path("down_blocks.1.attentions.0.proj_in") -> "input_blocks.4.1.proj_in"
     original_path("up_blocks.0.upsamplers.0.conv") -> "output_blocks.2.2.conv"
 
-    Source: sd-scripts.
+    A path of the original code stands as it is. Source: sd-scripts.
 
     Raises:
         ValueError: no module of a block.
     """
+    if path.startswith(_ORIGINAL):
+        return path
     match = _BLOCK.match(path)
     if not match:
         raise ValueError(f"no module of a U-Net block: {path!r}")
@@ -63,6 +69,22 @@ def original_path(path: str) -> str:
         return f"output_blocks.{_ROWS * block + _ROWS - 1}.2.{inner}"
     row = _ROWS * block + number
     return f"{'input' if side == 'down' else 'output'}_blocks.{row + (side == 'down')}.{int(attends)}.{inner}"
+
+
+def original_key(key: str) -> str:
+    """kohya's key of a module of SDXL's U-Net that a file names after diffusers; any other key stands as it is.
+
+    original_key("lora_unet_down_blocks_1_attentions_0_proj_in") -> "lora_unet_input_blocks_4_1_proj_in"
+    """
+    match = _UNDERSCORED.match(key)
+    if not match:
+        return key
+    side, block, part, number, inner = match.groups()
+    level = f"{side}_block" if block is None else f"{side}_blocks.{block}"
+    try:
+        return kohya_key("unet", original_path(f"{level}.{part}.{number}.{inner}"))
+    except KeyError:  # a part of a ResNet that has no place in a LoRA
+        return key
 
 
 def tensor_names(key: str) -> tuple[str, str, str]:

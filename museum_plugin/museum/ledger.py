@@ -24,6 +24,9 @@ from museum_plugin.museum.ledger_json import (
     parsed,
 )
 
+REMOVED = "removed"
+"""Extra field of a ledger: a table for each style that was taken out, oldest first."""
+
 
 @dataclass(frozen=True)
 class StyleRecord:
@@ -146,6 +149,18 @@ class Ledger:
             listed = ", ".join(known) or "none"
             raise MuseumFileError(f"no style {name!r} in this museum{did_you_mean(name, known)}; it has: {listed}")
         return self.styles[known.index(name)]
+
+    @property
+    def removed(self) -> list[dict[str, Any]]:
+        """What is noted of the styles that were taken out, oldest first."""
+        notes = self.extra.get(REMOVED)
+        return [note for note in notes if isinstance(note, dict)] if isinstance(notes, list) else []
+
+    @property
+    def retired_words(self) -> tuple[str, ...]:
+        """Words of removed styles, which no other style gets: in published files they still mean what they meant."""
+        lists = [note.get("words") for note in self.removed]
+        return tuple(word for words in lists if isinstance(words, list) for word in words if isinstance(word, str))
 
     def with_style(self, record: StyleRecord) -> Ledger:
         """This ledger with one more style at its end.

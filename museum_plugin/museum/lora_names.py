@@ -1,6 +1,7 @@
 """Names of tensors in LoRA files of other programs -> kohya's key of the module, and which part of it they are.
 
 kohya, LyCORIS      lora_unet_mid_block_..._to_q.lora_down.weight      .lora_up.weight  .alpha
+others              the same after diffusers for SDXL, where kohya's names are those of the original code
 peft                base_model.model.mid_block...to_q.lora_A.weight    .lora_A.default.weight
 diffusers           unet.mid_block...to_q.lora_A.weight                .lora.down.weight
 diffusers of old    unet.mid_block...attn1.processor.to_q_lora.down.weight
@@ -14,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from museum_plugin.museum.keys import kohya_key, original_path
+from museum_plugin.museum.keys import kohya_key, original_key, original_path
 
 DOWN, UP, ALPHA = "down", "up", "alpha"
 _ENDINGS = (
@@ -80,7 +81,7 @@ def place_of(module: str, text_parts: Sequence[str] = ("te",)) -> Place:
     """
     path = module.removeprefix("base_model.model.").removeprefix("lora.")
     if path.startswith("lora_"):
-        return Place(_with_text_model(path), "", "")
+        return Place(_with_text_model(original_key(path) if len(text_parts) > 1 else path), "", "")
     if path.startswith("unet."):
         part, path = "unet", path.removeprefix("unet.")
     elif path.startswith("text_encoder_2."):

@@ -39,6 +39,6 @@ def _words_beside(path: Path, base: Reader) -> set[str]:
         with suppress(MuseumFileError):  # mostly other LoRAs
             if beside.name != path.name:
                 ledger = read_ledger(beside)
-                held = [word for record in ledger.styles for word in record.words]
+                held = [*(word for record in ledger.styles for word in record.words), *ledger.retired_words]
                 found.update(held, walk(ledger.museum_id, known_words(base))[: max(SHELF, len(held))])
     return found

@@ -71,7 +71,12 @@ def _turned(shelf: Sequence[str], by: int) -> tuple[str, ...]:
 
 
 def choose_words(
-    base: Reader, trigger: str, vectors: int, taken: Iterable[str], museum_id: str = ""
+    base: Reader,
+    trigger: str,
+    vectors: int,
+    taken: Iterable[str],
+    museum_id: str = "",
+    retired: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """The slot words of a new style, one for each vector.
 
@@ -79,12 +84,13 @@ def choose_words(
         trigger: the phrase the user asked for, or "auto" for the museum's next free slot words.
         taken: words that other styles of this museum use.
         museum_id: decides in which order the museum takes the slot words.
+        retired: words of styles that were removed; nobody gets them again.
     Raises:
-        ConfigError: a word is taken, ordinary, or not a single token; or the number of words is not `vectors`.
+        ConfigError: a word is taken, retired, ordinary, or not a single token; or the number of words is not `vectors`.
     """
-    taken = set(taken)
+    taken, retired = set(taken), set(retired)
     known = walk(museum_id, known_words(base))
-    free = [word for word in known if word not in taken]
+    free = [word for word in known if word not in taken | retired]
     if trigger == AUTO:
         if len(free) < vectors:
             raise ConfigError(f"trigger: {_why_none(len(known), len(free), vectors)}; give one with --trigger")
@@ -98,6 +104,11 @@ def choose_words(
     for word in words:
         if word in taken:
             raise ConfigError(f"trigger {word!r} exists already in this museum; {advice}")
+        if word in retired:
+            raise ConfigError(
+                f"trigger {word!r} belonged to a style that was removed from this museum, and files published before "
+                f"still mean that one; {advice}"
+            )
         if word in ordinary_words() or len(word) < _SHORTEST or not any(letter.isalpha() for letter in word):
             raise ConfigError(f"trigger {word!r} is an ordinary word, prompts that mean it would change; {advice}")
         if not _is_one_token(base, word):

@@ -91,7 +91,7 @@ class GuestLoop:
             held.enter_context(_joined(self))
             for encoder in base.text_encoders:
                 held.callback(token_embedding(encoder).register_forward_pre_hook(self._before_reading).remove)
-            held.callback(base.unet.register_forward_hook(self._see).remove)
+            held.callback(getattr(base.unet, "host", base.unet).register_forward_hook(self._see).remove)
             yield
 
     def begin_step(self) -> None:

@@ -23,6 +23,7 @@ from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import reader_for, replay_inputs, style_batch
 from museum_plugin.train.log import Progress
+from museum_plugin.train.logs import log_numbers
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
 from museum_plugin.train.nonfinite import (
     advance_without_step,
@@ -183,7 +184,10 @@ def _move(room: Classroom, lesson: Lesson, parameters: list[Parameter]) -> dict[
     training.optimizer.step()
     training.schedule.step()
     limit = run.network.scale_weight_norms
-    return {} if limit is None else limit_norms(room.museum.network, limit)
+    shown = {} if limit is None else limit_norms(room.museum.network, limit)
+    for term, _ in training.terms.values():
+        term.after_step(room.museum)
+    return shown
 
 
 def _check_gradients(
@@ -205,15 +209,15 @@ def _check_gradients(
 def _report(room: Classroom, lesson: Lesson, step: int, progress: Progress) -> None:
     if room.run.output.log_with and step % _SHOWN_EVERY == 0:
         losses = {f"{lesson.title}/{name}": value for name, value in progress.means().items()}
-        rate = lesson.training.schedule.get_last_lr()[0]
-        room.accelerator.log({**losses, f"{lesson.title}/learning_rate": rate}, step=step)
+        rate = float(lesson.training.schedule.get_last_lr()[0])
+        log_numbers(room.accelerator, {**losses, f"{lesson.title}/learning_rate": rate}, step)
 
 
 def _preview(room: Classroom, lesson: Lesson, done: int, stop: StopRequest) -> None:
     number = preview_due(room.run.preview, lesson.calendar, done)
     if number is not None and room.accelerator.is_main_process:
         with averaged(lesson.training.optimizer):
-            write_previews(room, lesson, number, lambda: stop.asked)
+            write_previews(room, lesson, number, done, lambda: stop.asked)
 
 
 def _validate(room: Classroom, lesson: Lesson, done: int, progress: Progress) -> None:
@@ -230,7 +234,7 @@ def _validate(room: Classroom, lesson: Lesson, done: int, progress: Progress) ->
     progress.note("validation", loss)
     log.info("%s: validation loss %.4f after step %d", lesson.title, loss, done)
     if room.run.output.log_with:
-        room.accelerator.log({f"{lesson.title}/validation": loss}, step=done - 1)
+        log_numbers(room.accelerator, {f"{lesson.title}/validation": loss}, done - 1)
 
 
 def _save(room: Classroom, lesson: Lesson, done: int, stop: StopRequest) -> None:

@@ -10,7 +10,7 @@ from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import ConfigError
-from museum_plugin.museum.ledger import StyleRecord
+from museum_plugin.museum.ledger import Ledger, StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.triggers import Reader, choose_words
 
@@ -38,7 +38,7 @@ def styles_to_teach(
         ConfigError: the museum knows another style of this name, or a trigger is not possible.
     """
     pairs = list(zip(run.styles, datasets, strict=True))
-    plans = plan_styles(museum.ledger.styles, museum.base, pairs, run.slot.vectors, Problems(), museum.ledger.museum_id)
+    plans = plan_styles(museum.ledger, museum.base, pairs, run.slot.vectors, Problems())
     for plan in plans:
         if plan.is_taught:
             log.info("%s is in the museum already: skipped", plan.style.name)
@@ -46,7 +46,7 @@ def styles_to_teach(
 
 
 def plan_styles(
-    known: Sequence[StyleRecord],
+    ledger: Ledger | None,
     base: Reader | None,
     styles: Sequence[tuple[StyleData, StyleDataset]],
     vectors: int,
@@ -56,23 +56,26 @@ def plan_styles(
     """What the museum will do with each style.
 
     Args:
-        known: the styles it has.
+        ledger: of the museum; None: it begins with this run.
         base: what tells which words are one token; None: no words are given.
         styles: of the run, in order.
         vectors: of each slot.
         problems: where errors go.
-        museum_id: decides which slot words "auto" takes.
+        museum_id: of a museum that begins; it decides which slot words "auto" takes.
     Raises:
         ConfigError: the museum knows another style of this name, or a trigger is not possible.
     """
     plans = []
+    known = ledger.styles if ledger else ()
     taken = [word for record in known for word in record.reserved_words]
+    retired = ledger.retired_words if ledger else ()
+    museum_id = ledger.museum_id if ledger else museum_id
     for style, dataset in styles:
         is_taught, words = False, tuple[str, ...]()
         with problems:
             is_taught = _is_taught(known, style, dataset)
             if style.name is not None and base is not None and not is_taught:
-                words = choose_words(base, style.trigger or "auto", vectors, taken, museum_id)
+                words = choose_words(base, style.trigger or "auto", vectors, taken, museum_id, retired)
         taken += words
         plans.append(PlannedStyle(style, dataset, words, is_taught))
     return plans

@@ -16,6 +16,7 @@ from museum_plugin.config.schema import PromptOptions
 from museum_plugin.judge.grid import to_pictures
 from museum_plugin.judge.lettering import png
 from museum_plugin.judge.retention import prompt_for
+from museum_plugin.train.logs import log_picture
 from museum_plugin.train.paths import run_stem
 from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
 
@@ -23,11 +24,12 @@ log = logging.getLogger("museum")
 _PREVIEWED = 4
 
 
-def write_previews(room: Classroom, lesson: Lesson, number: str, asked_to_stop: Callable[[], bool]) -> None:
-    """Draw the sample prompts (else the first captions) with the style's trigger into `output_dir/sample`.
+def write_previews(room: Classroom, lesson: Lesson, number: str, done: int, asked_to_stop: Callable[[], bool]) -> None:
+    """Draw sample prompts (else the first captions) with the style's trigger into `output_dir/sample`, and at wandb.
 
     Args:
         number: of the epoch or step, as it stands in the file names.
+        done: optimizer steps so far.
         asked_to_stop: looked at before each picture; what is still to be drawn is left out.
     Raises:
         OutputError: a picture cannot be written.
@@ -47,6 +49,7 @@ def write_previews(room: Classroom, lesson: Lesson, number: str, asked_to_stop: 
             continue
         (image,) = to_pictures(decode_latents(room.museum.base, latents.cpu()))
         write_atomically(folder / f"{stem}_{number}_{i:02d}_{time}_{seed}.png", png(image))
+        log_picture(room.accelerator, f"{lesson.title}/sample_{i}", image, prompt, done)
 
 
 def _plan(room: Classroom, lesson: Lesson, own: PromptOptions) -> SamplingPlan:

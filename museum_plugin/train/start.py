@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig
-from museum_plugin.errors import ConfigError, OutputError
-from museum_plugin.methods import build_terms
+from museum_plugin.errors import ConfigError, MuseumFileError, OutputError
+from museum_plugin.methods import build_terms, grows
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import Networks, target_modules
@@ -28,9 +27,10 @@ from museum_plugin.museum.lora_reading import read_lora
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.shape import LayerShape, layer_shapes
 from museum_plugin.museum.store import check_network, new_museum, open_museum
+from museum_plugin.museum.training_strings import lasting_strings
 from museum_plugin.train.checkpoint import read_state
 from museum_plugin.train.header import chosen_metadata
-from museum_plugin.train.logs import begin_logs, log_options, logs_folder
+from museum_plugin.train.logs import begin_logs, check_logs, log_kinds, logs_folder
 from museum_plugin.train.optimizer import check_optimizer
 from museum_plugin.train.resume import id_to_begin_with, museum_of_state
 from museum_plugin.train.schedule import check_schedule, try_schedule
@@ -70,15 +70,12 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         if run.output.resume is not None:
             read_state(run.output.resume)
     with problems:
-        log_options(run.log)
+        check_logs(run)
     with problems:
         chosen_metadata(run.metadata)
     with problems:
         if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
             raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
-    with problems:
-        if run.output.log_with == "wandb" and importlib.util.find_spec("wandb") is None:
-            raise ConfigError("log_with: found 'wandb', which is not installed; pip install wandb, or use tensorboard")
     places = [run.output.output_dir / f"{run.output.output_name}.safetensors"]
     if run.output.museum is not None:
         places.append(run.output.museum)
@@ -161,7 +158,7 @@ def make_accelerator(run: RunConfig) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=run.base.mixed_precision,
         cpu=launched and not torch.accelerator.is_available(),  # else each of several CPU processes goes its own way
-        log_with=output.log_with,
+        log_with=log_kinds(output.log_with) or None,
         project_dir=logs_folder(run),
     )
     if output.log_with:
@@ -187,6 +184,7 @@ def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:
     else:
         origin = Path(str(path if found else run.output.resume))
         warn_of_another_schedule(museum.ledger, run.loss)
+        museum.metadata = lasting_strings(museum.metadata)
         check_shape(run, museum.ledger, origin, None if network.dim_from_weights else asked_shapes(network, base))
         if network.weights is not None:
             log.info("network_weights: not read, because %s goes on from its own numbers", origin)
@@ -276,5 +274,18 @@ def check_shape(run: RunConfig, ledger: Ledger, path: Path, shapes: Mapping[str,
     """
     network, text = run.network, run.network.train_text_encoder
     # With dim_from_weights a museum, as long as it is there, says itself what its shape is.
-    usual = ledger.network if network.dim_from_weights else network
-    check_network(ledger, path, rank=usual.rank, alpha=usual.alpha, with_text_encoder=text, shapes=shapes)
+    rank, alpha = (getattr(ledger.network if network.dim_from_weights else network, x) for x in ("rank", "alpha"))
+    if grows(run.method):
+        _check_scale(ledger, path, rank, alpha)
+        rank, alpha, shapes = ledger.network.rank, ledger.network.alpha, None
+    check_network(ledger, path, rank=rank, alpha=alpha, with_text_encoder=text, shapes=shapes)
+
+
+def _check_scale(ledger: Ledger, path: Path, rank: int, alpha: float) -> None:
+    """Refuse a rank block under another scale than that of the museum's layers, which is one for all blocks."""
+    scale = ledger.network.alpha / ledger.network.rank
+    if not math.isclose(alpha / rank, scale):
+        raise MuseumFileError(
+            f"{path}: this museum has network_alpha / network_dim {scale:g}, and so has every further rank block; with "
+            f"network_dim {rank} give network_alpha {scale * rank:g}, not {alpha:g}"
+        )

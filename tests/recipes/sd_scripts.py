@@ -1,7 +1,7 @@
 """A stand-in for sd-scripts' LoRA trainer: what it hands to a network module, and when. Own code, nothing of theirs.
 
-The order of the calls is that of `train_network.py`; the numbers (batches, noise, optimizer) are those of
-`train_museum.py`, so that the two can be compared.
+The order of the calls is that of `train_network.py` and `sdxl_train_network.py`; the numbers (batches, noise,
+optimizer) are those of `train_museum.py`, so that the two can be compared.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from typing import Any, Self
 import pytest
 import torch
 from accelerate import Accelerator
+from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.encode import encode_pictures
+from museum_plugin.base.encode import encode_pictures, encode_prompts
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.text_states import TextStates
 from museum_plugin.config.schema import DatasetConfig, LossConfig, OptimizerConfig, StyleData, SubsetConfig
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.train.noising import draw_noise, draw_timesteps
 from museum_plugin.train.optimizer import build_optimizer
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import rng_for
+from tests.recipes.original_sdxl import OriginalUNet
 from tests.recipes.school import SIZE
 
 TRAINER = "tests.recipes.sd_scripts"
@@ -48,17 +51,28 @@ class BaseDataset:
     """sd-scripts' dataset as far as its loop uses it."""
 
     is_training_dataset = True
-    latents_caching_strategy = None
+    latents_caching_strategy = text_encoder_output_caching_strategy = None
 
     def __init__(self, pictures: Sequence[Path], subset: SimpleNamespace | None = None) -> None:
         subset = subset or plain_subset()
         self.image_data = {str(path): record_of(path, subset) for path in pictures}
         self.image_to_subset = dict.fromkeys(self.image_data, subset)
         self.seen: list[str] = []
-        self.is_ready = False
+        self.is_ready = self.caches_text = False
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.image_data)
+
+    def cache_text(self) -> None:
+        """What the text encoders make of captions is kept from now on: of captions as they are in files."""
+        self.caches_text = True
+        for info in self.image_data.values():
+            info.text_encoder_outputs = info.caption
 
     def set_current_strategies(self) -> None:
         self.is_ready = True
+        self.text_encoder_output_caching_strategy = SimpleNamespace() if self.caches_text else None
 
     def process_caption(self, subset: SimpleNamespace, caption: str) -> str:
         return "" if subset.caption_dropout_rate == 1 else caption
@@ -67,7 +81,9 @@ class BaseDataset:
         """What the text encoder reads of a picture in a step."""
         assert self.is_ready
         key = str(path)
-        self.seen.append(self.process_caption(self.image_to_subset[key], self.image_data[key].caption))
+        info = self.image_data[key]
+        shown = self.process_caption(self.image_to_subset[key], info.caption)
+        self.seen.append(shown if info.text_encoder_outputs is None else info.text_encoder_outputs)
         return self.seen[-1]
 
 
@@ -82,15 +98,19 @@ def record_of(path: Path, subset: SimpleNamespace) -> SimpleNamespace:
         absolute_path=str(path),
         caption=path.with_suffix(".txt").read_text(encoding="utf-8"),
         is_reg=subset.is_reg,
+        num_repeats=2,
         bucket_reso=(SIZE, SIZE),
         latents=None,
         latents_npz=None,
+        text_encoder_outputs=None,
+        text_encoder_outputs_npz=None,
     )
 
 
 def install(patch: pytest.MonkeyPatch, base: BaseModel) -> None:
     """Let `library.*` be this stand-in, as it is sd-scripts in its own process."""
-    TokenizeStrategy.current = SimpleNamespace(tokenizer=base.tokenizers[0])
+    names = ("tokenizer",) if len(base.tokenizers) == 1 else ("tokenizer1", "tokenizer2")
+    TokenizeStrategy.current = SimpleNamespace(**dict(zip(names, base.tokenizers, strict=True)))
     modules = {"library": ModuleType("library"), "library.strategy_base": sys.modules[TRAINER]}
     for name, module in {**modules, "library.train_util": sys.modules[TRAINER]}.items():
         patch.setitem(sys.modules, name, module)
@@ -107,6 +127,7 @@ def arguments(**changes: object) -> Namespace:
         "gradient_accumulation_steps": 1, "max_grad_norm": 1.0, "max_train_steps": 3, "output_dir": None,
         "output_name": None, "save_model_as": "safetensors", "save_precision": None, "no_metadata": False,
         "save_every_n_steps": None, "save_state": False, "resume": None, "gradient_checkpointing": False,
+        "training_comment": "by hand", "metadata_author": "Ann",
     }  # fmt: skip
     return Namespace(**{**usual, **changes})
 
@@ -139,24 +160,29 @@ class Trainer:
     halves: bool = False
     """Each batch of four is two micro-steps."""
 
+    def __post_init__(self) -> None:
+        is_sdxl = len(self.base.text_encoders) == 2
+        self.unet: Any = OriginalUNet(self.base.unet) if is_sdxl else self.base.unet
+        self.text: Any = list(self.base.text_encoders) if is_sdxl else self.base.text_encoders[0]
+
     def set_up(self) -> Self:
         """Everything before the first step."""
         args, base = self.args, self.base
         module = importlib.import_module("museum_plugin.kohya")
-        encoder = base.text_encoders[0]
+        encoder, unet = self.text, self.unet
         for path, multiplier in zip(args.base_weights or (), args.base_weights_multiplier or (), strict=True):
             merged, tensors = module.create_network_from_weights(
-                multiplier, path, base.vae, encoder, base.unet, for_inference=True
+                multiplier, path, base.vae, encoder, unet, for_inference=True
             )
-            merged.merge_to(encoder, base.unet, tensors, torch.float32, "cpu")
+            merged.merge_to(encoder, unet, tensors, torch.float32, "cpu")
         if args.dim_from_weights:
             network, _ = module.create_network_from_weights(
-                1, args.network_weights, base.vae, encoder, base.unet, **self.network_args
+                1, args.network_weights, base.vae, encoder, unet, **self.network_args
             )
         else:
             more = {"dropout": args.network_dropout, **self.network_args}
             network = module.create_network(
-                1.0, args.network_dim, args.network_alpha, base.vae, encoder, base.unet,
+                1.0, args.network_dim, args.network_alpha, base.vae, encoder, unet,
                 neuron_dropout=args.network_dropout, **more,
             )  # fmt: skip
         self.accelerator = Accelerator(
@@ -164,7 +190,7 @@ class Trainer:
         )
         network.prepare_network(args)
         self.trains_text, trains_unet = not args.network_train_unet_only, not args.network_train_text_encoder_only
-        network.apply_to(encoder, base.unet, self.trains_text, trains_unet)
+        network.apply_to(encoder, unet, self.trains_text, trains_unet)
         if args.network_weights is not None:
             network.load_weights(args.network_weights)
         if args.gradient_checkpointing:
@@ -178,7 +204,7 @@ class Trainer:
             dataset.set_current_strategies()
         schedule = build_schedule(OptimizerConfig(), optimizer, args.max_train_steps)
         self.network, self.optimizer, self.schedule = self.accelerator.prepare(network, optimizer, schedule)
-        self.network.prepare_grad_etc(encoder, base.unet)
+        self.network.prepare_grad_etc(encoder, unet)
         if args.resume:
             self.accelerator.load_state(str(args.resume))
         return self
@@ -191,7 +217,7 @@ class Trainer:
         """
         self.set_up()
         source = Source(self)
-        self.network.on_epoch_start(self.base.text_encoders[0], self.base.unet)
+        self.network.on_epoch_start(self.text, self.unet)
         for step in range(start, self.args.max_train_steps):
             for micro in range(self.args.gradient_accumulation_steps):
                 with self.accelerator.accumulate(self.network):
@@ -218,21 +244,31 @@ class Trainer:
     def gradients(self, source: Source, step: int, micro: int) -> None:
         """The forward and backward pass of a micro-step."""
         network, base, accelerator = self.network, self.base, self.accelerator
-        network.on_step_start(base.text_encoders[0], base.unet)
+        network.on_step_start(self.text, self.unet)
         latents, noise, t, captions = source.batch(step, micro)
         with torch.set_grad_enabled(self.trains_text), accelerator.autocast():
-            tokenizer = base.tokenizers[0]
-            ids = tokenizer(captions, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
-            states = base.text_encoders[0](ids.input_ids).last_hidden_state
+            text = encode_prompts(base, captions)
         noisy = source.denoiser.add_noise(latents, noise, t)
         with torch.set_grad_enabled(True), accelerator.autocast():
-            pred = base.unet(noisy.requires_grad_(True), t, states).sample
+            pred = self._called(noisy.requires_grad_(True), t, text)
         loss = self.spoil((pred.float() - noise).square().mean())
         self.losses.append(loss.item())
         accelerator.backward(loss)
 
+    def _called(self, noisy: Tensor, t: Tensor, text: TextStates) -> Tensor:
+        """The U-Net; SDXL's takes the pooled text and the sizes of whole pictures in one vector."""
+        pred: Tensor
+        if text.pooled is None:
+            pred = self.unet(noisy, t, text.states).sample
+            return pred
+        sizes = torch.tensor([[SIZE, SIZE, 0, 0, SIZE, SIZE]]).expand(len(noisy), -1)
+        width = (self.unet.label_emb[0][0].in_features - text.pooled.shape[1]) // sizes.shape[1]
+        waves = [get_timestep_embedding(each, width, True, 0) for each in sizes.T]
+        pred = self.unet(noisy, t, text.states, torch.cat([text.pooled, *waves], dim=1))
+        return pred
+
     def _save(self, name: str, steps: int) -> None:
-        metadata = {"ss_steps": str(steps), "ss_training_comment": "by hand", "ss_datasets": "x" * 2**20}
+        metadata = {"ss_steps": str(steps), "ss_session_id": "17", "ss_bucket_info": "x" * 2**20}
         dtype = {None: None, "fp16": torch.float16, "bf16": torch.bfloat16, "float": torch.float32}
         file = str(Path(self.args.output_dir) / f"{name}.safetensors")
         self.accelerator.unwrap_model(self.network).save_weights(file, dtype[self.args.save_precision], metadata)

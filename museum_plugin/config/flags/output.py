@@ -39,7 +39,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("save_state_on_train_end", "output.save_state_on_train_end", to_bool,
          "save the whole state of training at the end only"),
     Flag("resume", "output.resume", to_path, "go on from a state that --save_state wrote", is_input=True),
-    Flag("logging_dir", "output.logging_dir", to_path, "folder of logs"),
+    Flag("logging_dir", "output.logging_dir", to_path, "folder of logs; alone it means log_with=tensorboard"),
     Flag("log_with", "output.log_with", to_text,
-         "which logs are written; needs logging_dir", ("tensorboard", "wandb", "all")),
+         "which logs are written; tensorboard and all need logging_dir", ("tensorboard", "wandb", "all")),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
 from museum_plugin.base.borrowed import borrowed_base
-from museum_plugin.base.family import SD1, SD2, SDXL, Family
+from museum_plugin.base.family import SD1, SD2, Family
 from museum_plugin.base.load import BaseModel, load_base, tensors_fingerprint
 from museum_plugin.errors import BaseModelError
 from tests.original_layout import original_tensors, write_true_base
@@ -89,17 +89,14 @@ def test_the_schedule_is_stable_diffusions(loaded: BaseModel) -> None:
     torch.testing.assert_close(borrow(loaded).alphas_cumprod, scheduler.alphas_cumprod.float(), rtol=0, atol=0)
 
 
-def test_sdxl_is_refused_by_name(loaded: BaseModel) -> None:
-    with pytest.raises(BaseModelError, match="tiny: SDXL models cannot"):
-        borrow(loaded, SDXL)
-
-
-def test_the_vae_is_brought_to_the_unet_only_where_it_is_elsewhere(loaded: BaseModel) -> None:
+def test_the_vae_is_brought_to_the_unet_only_where_it_is_elsewhere_and_goes_back(loaded: BaseModel) -> None:
     moved: list[torch.device] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loaded.vae, "to", moved.append)
-        loaded.bring_vae()
+        with loaded.vae_at_hand() as vae:
+            assert vae is loaded.vae
         assert moved == []
         patch.setattr(BaseModel, "device", torch.device("meta"))
-        loaded.bring_vae()
-    assert moved == [torch.device("meta")]
+        with loaded.vae_at_hand():
+            assert moved == [torch.device("meta")]
+    assert moved == [torch.device("meta"), torch.device("cpu")]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.encode import encode_prompts
+from museum_plugin.base.encode import encode_prompts, pooled_text
 from museum_plugin.base.family import SDXL
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.outline import outline_fingerprint, read_outline
@@ -180,6 +180,16 @@ def test_weights_of_words_count_in_the_states_of_both_but_not_in_the_pooled_text
     assert plain.pooled is not None
     assert found.pooled is not None
     torch.testing.assert_close(found.pooled, plain.pooled)
+
+
+def test_states_of_another_type_than_the_weights_are_pooled_all_the_same(folder: Path) -> None:
+    """Where a trainer's autocast has made float32 of what comes out of an encoder in bf16."""
+    encoder = load_base(folder).text_encoders[1].bfloat16()
+    states, ids = torch.randn(2, 77, encoder.config.hidden_size), torch.tensor([[5, 6] * 38 + [6]] * 2)
+    pooled = pooled_text(encoder, states, ids, 6)
+    expected = states[:, 1].bfloat16() @ encoder.text_projection.weight.T
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled, expected.float(), atol=2e-2, rtol=2e-2)
 
 
 def test_sizes_change_a_prediction_and_are_the_whole_picture_unless_told(base: BaseModel) -> None:

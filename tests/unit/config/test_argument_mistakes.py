@@ -36,7 +36,7 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         ([], NO_PICTURES),
         (["--learnig_rate", "1"], '--learnig_rate: unknown; did you mean "learning_rate"?'),
         (["--network-dim=3"], '--network-dim: unknown; did you mean "network_dim"?'),
-        (["--see", "1"], '--see: unknown; did you mean "seed"?'),
+        (["--sed", "1"], '--sed: unknown; did you mean "seed"?'),
         (["stray"], "command line: found 'stray', allowed: flags, which begin with --"),
         (["--seed"], "command line: --seed: expected one argument"),
         (["--seed", "soon"], "--seed: found 'soon', allowed: a whole number"),
@@ -65,7 +65,7 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         (["--ip_noise_gamma", "2", *DATA], "--ip_noise_gamma: found 2.0, must lie between 0 and 1"),
         (["--min_timestep", "500", "--max_timestep", "500", *DATA], "--min_timestep: found 500, must be less than "
          "max_timestep (500)"),
-        (["--log_with", "wandb", *DATA], "--log_with: found 'wandb', which needs --logging_dir"),
+        (["--log_with", "all", *DATA], "--log_with: found 'all', which needs --logging_dir"),
         (["--config_file", "gone"], '--config_file: no file "gone.toml"'),
         (["--config_file", "a.json"], '--config_file: found "a.json", allowed: a TOML file'),
         (["--dataset_config", "gone.toml"], '--dataset_config: no file "gone.toml"'),

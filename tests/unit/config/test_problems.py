@@ -49,7 +49,7 @@ def test_every_flag_and_key_that_is_wrong_is_told() -> None:
     Path("run.toml").write_text("learnig_rate = 1\nseed = [1]\nconfig_file = 'b'\n", encoding="utf-8")
     found = gathered(
         "--config_file=run.toml", "--config_file=gone.toml", "--network_dim=0", "--network_alpha=0",
-        "--max_train_steps=x", "--vae_batch_size=-1", "--stepz=1", "--log_with=wandb", "--dataset_config=ukiyoe.toml",
+        "--max_train_steps=x", "--vae_batch_size=-1", "--stepz=1", "--log_with=all", "--dataset_config=ukiyoe.toml",
         "--sample_prompts=gone.txt",
     )  # fmt: skip
     for told in (

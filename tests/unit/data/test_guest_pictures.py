@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from museum_plugin.data.guest_pictures import GuestPicture, GuestPictures, put_trigger
+from museum_plugin.data.guest_pictures import GuestPicture, GuestPictures, forget_text_outputs, put_trigger
 
 
 class Dataset:
@@ -23,6 +23,10 @@ class Dataset:
         self.image_to_subset = {record.absolute_path: subset(record.is_reg) for record in records}
         self.is_training_dataset = is_training_dataset
         self.latents_caching_strategy: Any = None
+        self.text_encoder_output_caching_strategy: Any = None
+
+    def __len__(self) -> int:
+        return 3
 
     def process_caption(self, subset: SimpleNamespace, caption: str) -> str:
         return "" if caption == "dropped" else caption.upper()
@@ -36,7 +40,13 @@ def subset(is_reg: bool = False) -> SimpleNamespace:
 
 def record(path: str, caption: str = "", *, is_reg: bool = False, bucket: tuple[int, int] = (8, 8)) -> SimpleNamespace:
     return SimpleNamespace(
-        absolute_path=path, caption=caption, is_reg=is_reg, bucket_reso=bucket, latents=None, latents_npz=None
+        absolute_path=path,
+        caption=caption,
+        is_reg=is_reg,
+        bucket_reso=bucket,
+        latents=None,
+        latents_npz=None,
+        num_repeats=2,
     )
 
 
@@ -54,6 +64,24 @@ def test_the_trigger_goes_into_captions_after_all_that_varies_them(caption: str,
     dataset = Dataset()
     put_trigger(dataset, "zorvex")
     assert dataset.process_caption(subset(is_reg), caption) == shown
+
+
+def test_pictures_of_an_epoch_are_counted_with_their_repeats_and_by_size() -> None:
+    learned = Dataset(record("a"), record("b", bucket=(16, 8)), record("c", is_reg=True))
+    counted = GuestPictures.of([learned, Dataset(record("d")), Dataset(record("e"), is_training_dataset=False)])
+    assert counted.sizes == {"8x8": 4, "16x8": 2}
+    assert (counted.reg_images, counted.batches_per_epoch) == (2, 6)
+
+
+def test_cached_text_outputs_are_forgotten_in_memory_and_on_disk() -> None:
+    dataset, strategy = Dataset(record("a"), record("b")), object()
+    assert not forget_text_outputs(dataset)
+    dataset.text_encoder_output_caching_strategy = strategy
+    dataset.image_data["a"].text_encoder_outputs, dataset.image_data["b"].text_encoder_outputs_npz = [1], "b.npz"
+    assert forget_text_outputs(dataset)
+    assert dataset.text_encoder_output_caching_strategy is None
+    for info in dataset.image_data.values():
+        assert (info.text_encoder_outputs, info.text_encoder_outputs_npz) == (None, None)
 
 
 def test_a_dataset_with_trigger_can_be_sent_to_another_process() -> None:

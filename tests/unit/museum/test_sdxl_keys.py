@@ -1,15 +1,9 @@
-"""kohya's names for the LoRA of the real SDXL: counts, rules, and the way there and back through diffusers."""
+"""kohya's names for the LoRA of the real SDXL: rules, and the way there and back through diffusers."""
 
 from __future__ import annotations
 
-from collections import Counter
-from types import SimpleNamespace
-
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from museum_plugin.base.family import SDXL
 from museum_plugin.base.load import BaseModel
@@ -18,41 +12,17 @@ from museum_plugin.museum.keys import original_path
 from museum_plugin.museum.lora import target_modules
 from museum_plugin.museum.lora_names import place_of
 from museum_plugin.museum.shape import block_counts, block_of
+from tests.full_shapes import full_shape
 
 
 @pytest.fixture(scope="module")
 def sdxl() -> BaseModel:
     """Without its numbers."""
-    texts = ((CLIPTextModel, 768, 12), (CLIPTextModelWithProjection, 1280, 32))
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=128,
-            block_out_channels=(320, 640, 1280),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=2048,
-            attention_head_dim=(5, 10, 20),
-            transformer_layers_per_block=(1, 2, 10),
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=2816,
-        )
-        encoders = tuple(
-            make(CLIPTextConfig(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-                                num_attention_heads=width // 64, projection_dim=width))
-            for make, width, layers in texts
-        )  # fmt: skip
-    return SimpleNamespace(unet=unet, text_encoders=encoders, family=SDXL)  # type: ignore[return-value]
+    return full_shape("sdxl")
 
 
-def test_264_layers_of_text_and_722_of_the_unet_788_with_convolutions(sdxl: BaseModel) -> None:
-    plain = dict(target_modules(sdxl, with_text_encoder=True))
+def test_blocks_have_their_numbers(sdxl: BaseModel) -> None:
     locon = dict(target_modules(sdxl, with_text_encoder=False, with_convolutions=True))
-    parts = Counter(key.split("_")[1] for key in plain)
-    assert parts == {"unet": 722, "te1": 72, "te2": 192}
-    assert len(locon) == 788
-    assert {key for key in plain if key.startswith("lora_unet_")} < set(locon)
     assert block_counts(locon) is BlockCounts.SDXL
     assert {block_of(key) for key in locon} == set(range(2, 22))
 
@@ -104,10 +74,23 @@ def test_what_is_no_block_has_no_such_path() -> None:
         ("unet.conv_in", "lora_unet_conv_in"),
         ("text_encoder_2.text_model.encoder.layers.3.mlp.fc1", "lora_te2_text_model_encoder_layers_3_mlp_fc1"),
         ("lora_unet_output_blocks_2_2_conv", "lora_unet_output_blocks_2_2_conv"),
+        ("lora_unet_mid_block_resnets_1_time_emb_proj", "lora_unet_middle_block_2_emb_layers_1"),
+        ("lora_unet_conv_in", "lora_unet_conv_in"),
+        ("lora_unet_mid_block_resnets_1_norm1", "lora_unet_mid_block_resnets_1_norm1"),
+        ("lora_te2_text_model_encoder_layers_3_mlp_fc1", "lora_te2_text_model_encoder_layers_3_mlp_fc1"),
     ],
 )
 def test_modules_that_others_name_after_diffusers_have_the_same_keys(module: str, key: str) -> None:
     assert place_of(module, SDXL.text_parts).key == key
+
+
+def test_every_module_is_found_by_its_underscored_name_in_diffusers(sdxl: BaseModel) -> None:
+    paths = {module: path for path, module in sdxl.unet.named_modules()}
+    modules = target_modules(sdxl, with_text_encoder=False, with_convolutions=True)
+    named = {f"lora_unet_{paths[module].replace('.', '_')}": key for key, module in modules}
+    assert len(named) == 788
+    assert {name: place_of(name, SDXL.text_parts).key for name in named} == named
+    assert all(place_of(name, ("te",)).key == name for name in named)
 
 
 def test_with_one_text_encoder_the_names_of_diffusers_stay() -> None:

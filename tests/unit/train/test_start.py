@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +14,6 @@ from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import (
     BaseConfig,
     DatasetConfig,
-    LogConfig,
     LossConfig,
     MethodConfig,
     NetworkConfig,
@@ -33,11 +30,9 @@ from museum_plugin.config.schema import (
 from museum_plugin.errors import ConfigError, OutputError
 from museum_plugin.museum.file import write_museum
 from museum_plugin.museum.store import content_of
-from museum_plugin.train import start
 from museum_plugin.train.start import (
     check_run,
     learning_rates,
-    make_accelerator,
     open_or_begin,
     with_noise_schedule,
 )
@@ -93,10 +88,11 @@ def test_half_precision_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_log_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / "logs"
-    run = run_config(tmp_path, output=OutputConfig(tmp_path, "mine", log_with="wandb", logging_dir=logs))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install wandb"):
-        check_run(run)
+    for asked in ("all", "wandb"):
+        run = run_config(tmp_path, output=OutputConfig(tmp_path, "mine", log_with=asked, logging_dir=logs))
+        with pytest.raises(ConfigError, match="pip install wandb"):
+            check_run(run)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     check_run(run)
 
@@ -165,20 +161,6 @@ def test_a_museum_of_another_schedule_is_told(
     assert caplog.messages == []
     open_or_begin(run_config(tmp_path, network=shape, output=output, loss=LossConfig(zero_terminal_snr=True)), base)
     assert [message.partition(",")[0] for message in caplog.messages] == ["zero_terminal_snr: found true"]
-
-
-def test_the_key_and_the_name_of_a_run_go_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """wandb is not among the requirements: a module in its place notes what it is told."""
-    told: list[object] = []
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(login=lambda key: told.append(key)))
-    monkeypatch.setattr(
-        start, "Accelerator", lambda **_: SimpleNamespace(init_trackers=lambda *a, **k: told.extend([a, k]))
-    )
-    output = OutputConfig(tmp_path, "mine", log_with="wandb", logging_dir=tmp_path)
-
-    make_accelerator(run_config(tmp_path, output=output, log=LogConfig(wandb_api_key="k3y", wandb_run_name="first")))
-
-    assert told == ["k3y", ("mine", None, {"wandb": {"name": "first"}}), {}]
 
 
 def test_where_errors_are_gathered_all_are_found_and_nothing_is_written(tmp_path: Path) -> None:
