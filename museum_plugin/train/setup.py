@@ -29,6 +29,7 @@ from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, StateCache
 from museum_plugin.methods.material import Material, bank_plan, gather_material
 from museum_plugin.methods.method import REPLAY, StyleStart, Term
+from museum_plugin.methods.museum import FunctionLock
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
@@ -46,6 +47,8 @@ from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
 
+EXTRA_LOCK = 30.0
+"""Weight of the function lock in extra steps. Source: ours, measured; see docs/method.md."""
 STATISTICS_PICTURES = 256
 """Pictures whose latents make a style's statistics."""
 
@@ -89,6 +92,12 @@ class Lesson:
     order: BatchOrder
     museum_before: bytes = b""
     """The file of the museum before this style, where whole states are saved."""
+    kept_bank: Bank | None = None
+    """The bank for extra steps: that of the steps before, or its own where the method has none."""
+    begun: int = 0
+    """Steps that came before, where this is a round of extra ones."""
+    rounds_left: int = 0
+    """Rounds of extra steps that may follow this one."""
 
     @property
     def title(self) -> str:
@@ -119,7 +128,8 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
     plan = sampling_plan(run, dataset, room)
     visible = room.accelerator.is_local_main_process
-    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
+    drawn_for = {**extra_terms(run, museum), **terms}
+    material = draw_material(run, museum, name, captions, plan, drawn_for, visible=visible)
     if words:
         open_slot(museum, name, words, run.slot.init)
     start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
@@ -137,7 +147,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         captions=captions,
         latents=latents,
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
-        bank=material.bank,
+        bank=material.bank if any(REPLAY in term.needs for term, _ in terms.values()) else None,
         states=material.states,
         options=PassOptions(run.loss, text, material.watched, run.slot.dropout),
         settings=settings,
@@ -146,7 +156,14 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         calendar=calendar,
         order=order,
         museum_before=museum_before,
+        kept_bank=material.bank,
     )
+
+
+def extra_terms(run: RunConfig, museum: Museum) -> dict[str, tuple[Term, float]]:
+    """What extra steps need besides the method's own terms; nothing where there can be none."""
+    may_follow = run.gate.extra_steps and run.gate.mode == "on" and museum.ledger.styles
+    return {FunctionLock.name: (FunctionLock(), EXTRA_LOCK)} if may_follow else {}
 
 
 def checkpoint_path(room: Classroom) -> Path:
