@@ -11,7 +11,7 @@ from torch import Tensor
 
 from museum_plugin.cli.before_after import score_lines
 from museum_plugin.cli.compact import Compacted, smaller
-from museum_plugin.cli.museum_base import base_as_judged
+from museum_plugin.cli.museum_base import base_to_draw_with
 from museum_plugin.config.schema import GateConfig, ReplayConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.judge.retention import Verdict
@@ -61,7 +61,7 @@ class Measured:
             BaseModelError: the base model cannot be found or loaded.
             ConfigError: the museum was never judged, or does nothing.
         """
-        rehearsal = Rehearsal.of(path, base_as_judged(path, content.ledger, base), content.ledger)
+        rehearsal = Rehearsal.of(path, base_to_draw_with(path, content.ledger, base), content.ledger)
         museum = rehearsal.museum(content)
         with museum.attached():
             before = rehearsal.verdict(museum)

@@ -47,15 +47,34 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     raise BaseModelError(f"{museum}: its base model {name} is {place}; give its folder with --{BASE_FLAG}")
 
 
-def base_as_judged(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
-    """The same under the noise schedule, with the LoRA files and in the precision of the newest style's verdict.
+def base_to_draw_with(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
+    """The base of a museum as its newest style was judged on it: noise schedule, merged weights, device, precision.
 
     Raises:
-        BaseModelError: it cannot be loaded, or is not found.
-        ConfigError: a LoRA file cannot be read.
+        BaseModelError, MuseumFileError: see `load_base_of`; or the weights that were merged in cannot be read.
     """
-    base = _with_base_weights(_scheduled(load_base_of(museum, ledger, chosen), ledger), museum, ledger)
-    return base.to(PartialState().device, _precision(ledger))
+    base = _scheduled(load_base_of(museum, ledger, chosen), ledger)
+    return _with_base_weights(base, museum, ledger).to(PartialState().device, _precision(ledger))
+
+
+def _scheduled(base: BaseModel, ledger: Ledger) -> BaseModel:
+    """Under the noise schedule that the newest style was judged on."""
+    recorded = ledger.styles[-1].settings.get("zero_terminal_snr") if ledger.styles else None
+    return with_zero_terminal_snr(base) if recorded is True else base
+
+
+def _with_base_weights(base: BaseModel, museum: Path, ledger: Ledger) -> BaseModel:
+    """With the LoRA files merged in that the newest style was taught on."""
+    settings = ledger.styles[-1].settings if ledger.styles else {}
+    paths = [existing(Path(path), museum.parent) for path in settings.get("base_weights") or []]
+    return merge_all_into_base(base, paths, settings.get("base_weights_multiplier") or [])
+
+
+def _precision(ledger: Ledger) -> torch.dtype:
+    """As the newest style was judged; a CPU draws in float32, which it does faster."""
+    recorded = ledger.styles[-1].settings.get("mixed_precision") if ledger.styles else None
+    on_cpu = PartialState().device.type == "cpu"
+    return torch.float32 if on_cpu else _DTYPES.get(str(recorded), torch.float32)
 
 
 def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> MuseumContent:
@@ -88,23 +107,3 @@ def _asked(museum: Path, ledger: Ledger, base: Path) -> BaseConfig:
         vae=place("vae"),
         tokenizer_cache_dir=place("tokenizer_cache_dir"),
     )
-
-
-def _scheduled(base: BaseModel, ledger: Ledger) -> BaseModel:
-    """Under the noise schedule that the newest style was judged on."""
-    recorded = ledger.styles[-1].settings.get("zero_terminal_snr") if ledger.styles else None
-    return with_zero_terminal_snr(base) if recorded is True else base
-
-
-def _with_base_weights(base: BaseModel, museum: Path, ledger: Ledger) -> BaseModel:
-    """With the LoRA files merged in that the newest style was taught on."""
-    settings = ledger.styles[-1].settings if ledger.styles else {}
-    paths = [existing(Path(path), museum.parent) for path in settings.get("base_weights") or []]
-    return merge_all_into_base(base, paths, settings.get("base_weights_multiplier") or [])
-
-
-def _precision(ledger: Ledger) -> torch.dtype:
-    """As the newest style was judged; a CPU draws in float32, which it does faster."""
-    recorded = ledger.styles[-1].settings.get("mixed_precision") if ledger.styles else None
-    on_cpu = PartialState().device.type == "cpu"
-    return torch.float32 if on_cpu else _DTYPES.get(str(recorded), torch.float32)

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from museum_plugin.cli.before_after import score_lines
-from museum_plugin.cli.museum_base import base_as_judged
+from museum_plugin.cli.museum_base import base_to_draw_with
 from museum_plugin.config.schema import GateConfig, ReplayConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.file import MuseumContent
@@ -51,7 +51,7 @@ def distilled_without(
     """
     ledger_without(content.ledger, style)  # refused before a model is loaded
     rate = asked.learning_rate or recorded_rate(content.ledger)
-    base = base_as_judged(path, content.ledger, asked.base)
+    base = base_to_draw_with(path, content.ledger, asked.base)
     if base.unet.dtype == torch.float16:  # gradients would vanish
         base = base.to(base.device, torch.float32)
     rehearsal = Rehearsal.of(path, base, content.ledger)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
-from museum_plugin.cli.museum_base import base_as_judged
+from museum_plugin.cli.museum_base import base_to_draw_with
 from museum_plugin.cli.sample import Column, Order, slugs
 from museum_plugin.config.files import write_atomically
 from museum_plugin.errors import ConfigError
@@ -56,7 +56,7 @@ def drawn(order: Order, ledger: Ledger, chosen_base: Path | None) -> Iterator[tu
     Raises:
         MuseumError: base or museum cannot be used, or what is drawn is not finite.
     """
-    base = base_as_judged(order.museum, ledger, chosen_base)
+    base = base_to_draw_with(order.museum, ledger, chosen_base)
     plan = plan_on(base, order)
     museum = open_museum(order.museum, base)
     jobs = [(column, prompt, seed) for column in order.columns for prompt in order.prompts for seed in order.seeds]
