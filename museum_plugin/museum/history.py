@@ -18,11 +18,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from museum_plugin.errors import MuseumFileError, OutputError
+from museum_plugin.config.files import unwritable
+from museum_plugin.errors import MuseumFileError
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.metadata import LEDGER_KEY
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
 
 
@@ -50,6 +50,14 @@ def history_folder(path: Path) -> Path:
 def history(path: Path) -> list[Version]:
     """The kept versions of a museum file, oldest first; the file itself is not among them."""
     return [_version(number, kept) for number, kept in _kept(_real(path))]
+
+
+def previous_version(path: Path) -> Version | None:
+    """The newest whole version that differs from the museum file; None where none is kept."""
+    for version in reversed(history(path)):
+        if version.style_count is not None and not _same(version.path, _real(path)):
+            return version
+    return None
 
 
 def rollback(path: Path, version: int | None = None) -> Version:
@@ -100,10 +108,7 @@ def replace_file(path: Path, parts: Sequence[bytes | memoryview], *, keep_histor
                 _preserve(real)
             os.replace(temporary, real)
     except OSError as error:
-        advice = "free some space" if error.errno in _NO_SPACE else "check the path and its permissions"
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; {advice} (an earlier file there is unchanged)"
-        ) from error
+        raise unwritable(path, error, "an earlier file there is unchanged") from error
     _sync_folder(real.parent)
     if keep_history is not None:
         _prune(real, keep_history)
@@ -138,9 +143,8 @@ def _chosen(path: Path, version: int | None) -> Version:
         raise MuseumFileError(f"{path}: no earlier version is kept; looked in {history_folder(path)}")
     numbers = ", ".join(str(each.number) for each in kept if each.style_count is not None) or "none"
     if version is None:
-        for each in reversed(kept):
-            if each.style_count is not None and not _same(each.path, _real(path)):
-                return each
+        if (found := previous_version(path)) is not None:
+            return found
         raise MuseumFileError(f"{path}: no whole earlier version differs from it; looked in {history_folder(path)}")
     for each in kept:
         if each.number == version and each.style_count is None:

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
+from museum_plugin.config.files import unwritable
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig
 from museum_plugin.errors import ConfigError, MuseumFileError, OutputError
@@ -118,9 +119,7 @@ def check_writable(path: Path, *, make_folder: bool) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{real.name}.", suffix=".tmp"):
             pass
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; check the path and its permissions"
-        ) from error
+        raise unwritable(path, error) from error
     if real.is_dir():
         raise OutputError(f"{path}: cannot be written: it is a folder; give the path of a file")
 
