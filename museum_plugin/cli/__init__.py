@@ -5,6 +5,9 @@
     style_pages.py      what `show` says of one style
     sample.py           sample: what is to be drawn
     sample_pictures.py  sample: the drawing
+    judge.py            judge: what is judged
+    judge_museum.py     judge: drawing, measuring, the files
+    training_pictures.py  judge: the training pictures of a style as latents
     import_lora.py      import: a museum that begins with another program's LoRA
     resize.py           resize: another rank for the shared LoRA
     remove.py           remove: a style leaves the museum
@@ -44,6 +47,7 @@ COMMANDS = {
     "list": Command("list_styles", "the styles of a museum, one line each"),
     "show": Command("show", "all that a museum remembers: settings, weights, scores over time, earlier versions"),
     "sample": Command("sample", "draw pictures in the styles of a museum"),
+    "judge": Command("judge", "measure a museum against the one before, and write a page to look at"),
     "import": Command("import_lora", "begin a museum with a LoRA of another program"),
     "resize": Command("resize", "give the shared LoRA of a museum another rank"),
     "remove": Command("remove", "take a style out of a museum"),

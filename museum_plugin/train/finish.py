@@ -21,7 +21,8 @@ from museum_plugin.museum.store import content_of
 from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
-from museum_plugin.train.paths import grid_file, matrix_file, museum_file
+from museum_plugin.train.page_file import write_page
+from museum_plugin.train.paths import grid_file, matrix_file, museum_file, page_file
 from museum_plugin.train.processes import any_process
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
@@ -159,10 +160,10 @@ def _write_pictures(
     museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
     names, scores = museum.ledger.retention_matrix()
-    columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
-    drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
-    write_grid(grid, drawn, exhibition.prompts)
+    drawn = {name: decode_latents(museum.base, latents) for name, latents in verdict.latents.items()}
+    write_grid(grid, {_title(museum.phrase(name), name): images for name, images in drawn.items()}, exhibition.prompts)
+    write_page(page_file(output, len(names), names[-1]), museum, verdict, before, drawn)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
