@@ -12,12 +12,13 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import ReplayConfig
-from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, fill_bank, with_features
 from museum_plugin.methods.fisher import fisher_information
 from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, Term
 from museum_plugin.methods.moments import InputMoment, input_moments
 from museum_plugin.methods.new_pictures import anchors_on_new_pictures
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3

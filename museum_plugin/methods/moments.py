@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.losses.weight_regularization import SecondMoment
-from museum_plugin.methods.bank import Anchor, Bank, StateCache
+from museum_plugin.methods.bank import Anchor, Bank
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 _BATCH = 8
 _WIDEST = 6000

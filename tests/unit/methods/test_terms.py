@@ -14,12 +14,13 @@ from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods import METHODS, TERMS, build_terms, moments
-from museum_plugin.methods.bank import BankPlan, ReplayBatch, StateCache, fill_bank
+from museum_plugin.methods.bank import BankPlan, ReplayBatch, fill_bank
 from museum_plugin.methods.method import Step, StyleStart
 from museum_plugin.methods.moments import input_moments
 from museum_plugin.methods.museum import FeatureLock, FunctionLock
 from museum_plugin.methods.paper import FeatureRegularization, StyleDistillation, WeightRegularization
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from tests.tiny_museums import prediction, shake, tiny_museum
 
 
