@@ -18,6 +18,8 @@ from museum_plugin.museum.museum import Museum
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
+_FULL_GROUPS = 6
+"""Groups of the bank that are measured with all these anchors; more of them share what six would have."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,16 @@ def gather_material(
     bank = fill_bank(museum, plan, progress) if REPLAY in needs else None
     if bank is None or not bank.anchors:
         bank = None
-    moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
+    moments = input_moments(bank, museum, states, _each(_MOMENT_ANCHORS, bank)) if bank and MOMENTS in needs else {}
     watched = Denoiser(museum.base).feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
     if bank and watched:
-        bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
+        bank = with_features(bank, museum, states, watched, _each(_FEATURE_ANCHORS, bank))
     return Material(bank, states, watched, moments)
+
+
+def _each(anchors: int, bank: Bank) -> int:
+    """How many anchors of each group are measured: what is measured must not grow with the styles."""
+    return max(1, anchors * _FULL_GROUPS // max(_FULL_GROUPS, len(bank.groups)))
 
 
 def _seed(*key: object) -> int:

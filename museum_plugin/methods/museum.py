@@ -1,4 +1,4 @@
-"""`museum`, the default: the student is held to the previous museum's own predictions."""
+"""`museum`, the default: the student is held to what the previous museum predicts, and to what its layers answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from museum_plugin.losses.weight_regularization import LowRank, feature_lock_pen
 from museum_plugin.methods.method import MOMENTS, REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
-WEIGHTS = {"function_lock": 3.0}
+WEIGHTS = {"function_lock": 3.0, "feature_lock": 3.0}
 _GAMMA = 5.0
 """Of min-SNR (arXiv:2303.09556)."""
 
