@@ -28,12 +28,14 @@ from museum_plugin.config.guest_run import GuestRun, learning_rates, read_guest_
 from museum_plugin.config.schema import BaseConfig, OptimizerConfig, RunConfig
 from museum_plugin.data.guest_pictures import GuestPictures, forget_text_outputs, put_trigger
 from museum_plugin.errors import ConfigError
-from museum_plugin.methods import build_terms
+from museum_plugin.methods import grows
 from museum_plugin.museum.file import FileForm, read_ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.norms import layer_norms, limit_norms
+from museum_plugin.museum.training_strings import host_strings
 from museum_plugin.train.guest import begin_guest_style, open_guest_slot
 from museum_plugin.train.guest_loop import GuestLoop, ending_the_host
+from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.identity import museum_digest
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
 from museum_plugin.train.parameter_groups import parameter_groups
@@ -41,8 +43,6 @@ from museum_plugin.train.start import check_writable, open_or_begin, with_base_w
 
 log = logging.getLogger("museum")
 _PRECISIONS = {None: "float", torch.float32: "float", torch.float16: "fp16", torch.bfloat16: "bf16"}
-_LONGEST_TEXT = 4096
-"""Characters of a string in the header; sd-scripts' lists of tags would outgrow what readers of headers allow."""
 
 
 def create_network(
@@ -101,7 +101,11 @@ class MuseumNetwork(nn.Module):
         """
         guest = read_guest_run(vars(args), self._network_args)
         output, method = guest.run.output, guest.run.method
-        build_terms(method.name, method.weights)  # refuses what it does not know
+        if grows(method):  # refuses what it does not know
+            raise ConfigError(
+                f"network_args: method: found {method.name!r}, which gives each style new parameters; the trainer's "
+                "optimizer has taken those that were there. Allowed here: methods of one shared LoRA, such as museum"
+            )
         path = Path(str(output.museum))
         for place in (path, output.output_dir / f"{output.output_name}.safetensors"):
             check_writable(place, make_folder=True)
@@ -111,6 +115,7 @@ class MuseumNetwork(nn.Module):
         self.run, self._settings = _in_the_museums_shape(guest, path), guest.settings
         base = with_noise_schedule(_borrowed(self._networks, self.run.base), self.run.loss)
         self.museum = open_or_begin(self.run, with_base_weights(base, self.run.network))
+        self.museum.metadata.update(chosen_metadata(self.run.metadata))
         open_guest_slot(self.museum, self.run, path)
         self.register_buffer("origin", _origin(self.museum, self.name))
         self.loop = GuestLoop(self.run, self.museum)
@@ -190,8 +195,7 @@ class MuseumNetwork(nn.Module):
         Raises:
             SystemExit: a number is not finite, or a file cannot be written; what was there is untouched.
         """
-        texts = {key: str(text) for key, text in (metadata or {}).items()}
-        self.museum.metadata.update({key: text for key, text in texts.items() if len(text) <= _LONGEST_TEXT})
+        self.museum.metadata.update(host_strings(metadata or {}))
         path, style, steps = Path(file), self.loop.style, self.loop.steps
         assert style is not None
         form = FileForm(_PRECISIONS[dtype], with_ledger=not self.run.metadata.no_metadata)

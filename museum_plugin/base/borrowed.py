@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from museum_plugin.base.family import SD2, SDXL, Family
+from museum_plugin.base.hub import cached_base, is_hub_name
 from museum_plugin.base.layout import UNET, family_facts, unet_config
 from museum_plugin.base.lent_unet import LentUNet
 from museum_plugin.base.load import BaseModel, tensors_fingerprint, weights_fingerprint
@@ -35,7 +36,8 @@ def borrowed_base(
     """The same base that `load_base` makes of the same weights, with the same fingerprint; nothing is copied.
 
     Args:
-        path: of the base's file or folder; read where the program that lends them has rounded a text encoder to bf16.
+        path: of the base's file or folder, or its name on the hub; read where the program that lends them has rounded
+            a text encoder to bf16.
         prediction_type: epsilon | v_prediction. The noise schedule is the one that the family was trained with.
         unet: called as U-Nets of diffusers are, with their names of modules; that of SDXL as sd-scripts' is.
     Raises:
@@ -64,6 +66,7 @@ def _unrounded(path: Path, encoder: nn.Module, number: int) -> Mapping[str, Tens
     own = encoder.state_dict()
     if not all(torch.equal(tensor, tensor.bfloat16().to(tensor)) for tensor in own.values()):
         return own  # not rounded; a trainer that has put it away may have made float32 of it again
+    path = cached_base(path) or path if is_hub_name(path) else path
     if path.is_file():
         return text_tensors(read_weight_file(path).tensors, number)
     try:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from museum_plugin.base.expectation import asked_prediction_type
 from museum_plugin.base.family import SD2, Family
 from museum_plugin.base.folder import NOT_KEPT, check_folder, folder_tokenizers, loading_error
+from museum_plugin.base.hub import found_base
 from museum_plugin.base.light_import import import_diffusers
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.single_file import BaseParts, read_single_file
@@ -124,11 +125,13 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
     """Load a diffusers folder, or a checkpoint file in the original layout, in float32.
 
     Args:
+        path: of either, or a name on the hub.
         asked: what is expected of the model (v2, v_parameterization), another VAE, where tokenizers are.
     Raises:
         BaseModelError: missing, incomplete, damaged, of an unsupported family, or not what is expected.
     """
-    asked = asked or BaseConfig(path)
+    asked, name = asked or BaseConfig(path), path.resolve().name
+    path = found_base(path)
     parts = read_single_file(path, asked.tokenizer_cache_dir) if path.is_file() else _read_folder(path)
     unet, texts = parts.unet, parts.text_encoders
     check_widths(path, unet.config, [text.config.to_dict() for text in texts])
@@ -141,7 +144,7 @@ def load_base(path: Path, asked: BaseConfig | None = None) -> BaseModel:
     for module in (unet, vae, *texts):
         module.requires_grad_(False).eval()
     return BaseModel(
-        name=path.resolve().name,
+        name=name,
         family=parts.family,
         prediction_type=prediction_type,
         fingerprint=weights_fingerprint((unet, *texts)),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from museum_plugin.base.expectation import asked_prediction_type
 from museum_plugin.base.folder import BaseOutline, folder_fingerprint, read_base_folder
+from museum_plugin.base.hub import found_base
 from museum_plugin.base.single_file import sketch_single_file
 from museum_plugin.base.text_encoders import TEXT_LEVEL, check_widths
 from museum_plugin.config.schema import BaseConfig
@@ -18,7 +19,9 @@ def read_outline(asked: BaseConfig) -> BaseOutline:
     Raises:
         BaseModelError: what `load_base` refuses, as far as it shows here.
     """
+    name, asked = asked.path.resolve().name, replace(asked, path=found_base(asked.path))
     outline = _outline_of_file(asked) if asked.path.is_file() else read_base_folder(asked.path)
+    outline = replace(outline, name=name)
     told = outline.sketch is None or outline.sketch.told_prediction
     return replace(outline, prediction_type=asked_prediction_type(outline.family, outline.prediction_type, told, asked))
 

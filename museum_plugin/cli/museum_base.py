@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from museum_plugin.base.hub import is_hub_name
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
@@ -28,7 +29,7 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     recorded = ledger.styles[-1].settings.get(BASE_FLAG) if ledger.styles else None
     if isinstance(recorded, str) and recorded:
         folder = existing(Path(recorded), museum.parent)
-        if folder.exists():
+        if folder.exists() or is_hub_name(folder):
             return load_base(folder, _asked(museum, ledger, folder))
     if POCKET_MODEL.is_dir():
         base = load_base(POCKET_MODEL)

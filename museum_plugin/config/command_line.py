@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
 from museum_plugin.config.convert import to_bool
-from museum_plugin.config.flags import FLAGS, LISTS, NOT_HONOURED, TABLES, Flag, unknown
+from museum_plugin.config.flags import BY_NAME, FLAGS, LISTS, MEANT, NOT_HONOURED, TABLES, Flag, is_known, unknown
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.refusal import shown
 from museum_plugin.errors import ConfigError
+
+log = logging.getLogger("museum")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,9 +65,21 @@ def typed_flags(argv: Sequence[str], problems: Problems) -> dict[str, Any]:
     """Flag name -> what stood behind it, for the flags that are there; words that are no flag are noted as problems."""
     namespace, rest = argparse.Namespace(), list[str]()
     with problems:
-        namespace, rest = _parser().parse_known_args(list(argv))
+        namespace, rest = _parser().parse_known_args([_in_full(word) for word in argv])
     if rest and not rest[0].startswith("--"):
         problems.note(ConfigError(f"command line: found {shown(rest[0])}, allowed: flags, which begin with --"))
     for name in (word.partition("=")[0] for word in rest if word.startswith("--")):
         problems.note(unknown(name[2:], name))
     return vars(namespace)
+
+
+def _in_full(word: str) -> str:
+    """A flag that is cut short and can be only one, as sd-scripts takes it: --max_train_epoch is --max_train_epochs."""
+    name, equals, value = word.removeprefix("--").partition("=")
+    if not word.startswith("--") or not name or is_known(name) or name in MEANT:
+        return word
+    meant = [flag for flag in (*BY_NAME, *NOT_HONOURED) if flag.startswith(name)]
+    if len(meant) != 1:
+        return word
+    log.info("--%s: taken as --%s", name, meant[0])
+    return f"--{meant[0]}{equals}{value}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from museum_plugin.config.refusal import shown
+from museum_plugin.config.network_arguments import names_other_base
+from museum_plugin.config.refusal import TAUGHT_BASES, shown
 from museum_plugin.errors import ConfigError
 
 _KOHYA_SS = {
@@ -27,8 +28,8 @@ _KOHYA_SS = {
 _ONE_TRAINER = {"training_method", "concept_file_name", "concepts", "base_model_name", "model_type", "output_dtype"}
 _EASY_TRAINING = {"general_args", "network_args", "optimizer_args", "saving_args"}
 """Tables of LoRA_Easy_Training_Scripts, each with a table `args`."""
-_OTHER_BASES = ("flux", "sd3", "lumina", "hunyuan", "anima", "chroma")
-_ENCODERS_OF_OTHER_BASES = ("t5xxl", "clip_l", "gemma2", "qwen3")
+_TEXTUAL_INVERSION = ("token_string", "init_word", "num_vectors_per_token")
+_MODELS_OF_OTHER_BASES = ("t5xxl", "clip_l", "gemma2", "qwen3", "dit")
 
 
 def flattened(table: Mapping[str, object]) -> dict[str, object]:
@@ -62,17 +63,22 @@ def refuse_foreign(path: Path, table: Mapping[str, object]) -> None:
             f"{path}: this is a file of LoRA_Easy_Training_Scripts; write the keys of its tables `args` as one TOML "
             "file and those of [[subsets]] as a dataset file"
         )
+    for name in _TEXTUAL_INVERSION:
+        if flat.get(name):
+            raise ConfigError(
+                f"{path}: {name} belongs to textual inversion; here a style's words are learned beside its LoRA: name "
+                "them with trigger in the dataset file, or with --trigger"
+            )
     _refuse_other_base(path, flat)
 
 
 def _refuse_other_base(path: Path, flat: Mapping[str, object]) -> None:
     """Refuse a run for Flux, SD3 and the like; keys that an SD run has left over from one are not enough."""
-    here = "the bases taught here are Stable Diffusion 1.x, 2.x and XL"
     for name in ("model_train_type", "network_module"):
-        if any(base in str(flat.get(name, "")).lower() for base in _OTHER_BASES):
-            raise ConfigError(f"{path}: {name}: found {shown(flat[name])}; {here}")
+        if names_other_base(str(flat.get(name, ""))):
+            raise ConfigError(f"{path}: {name}: found {shown(flat[name])}; {TAUGHT_BASES}")
     if str(flat.get("model_train_type", "")).lower().startswith(("sd-", "sdxl-")):
         return
-    for name in _ENCODERS_OF_OTHER_BASES:
+    for name in _MODELS_OF_OTHER_BASES:
         if flat.get(name):
-            raise ConfigError(f"{path}: {name} belongs to Flux, SD3 and the like; {here}")
+            raise ConfigError(f"{path}: {name} belongs to Flux, SD3 and the like; {TAUGHT_BASES}")

@@ -110,6 +110,8 @@ class Given:
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
         if self.values.get("network_train_unet_only") is False and "text_encoder_lr" not in self.values:
             log.info("network_train_unet_only is false, but without text_encoder_lr the text encoder is not trained")
+        if "train_text_encoder" in self.front_end and "text_encoder_lr" not in self.values:
+            log.info("train_text_encoder: the text encoder is trained where text_encoder_lr is given")
         if self.values.get("skip_cache_check"):
             log.info("skip_cache_check: cached latents are found by content and always checked, which takes no time")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from museum_plugin.config.flags import BY_NAME, PARTS, SECTIONS
+from museum_plugin.config.flags.log import FLAGS as LOG_FLAGS
 from museum_plugin.config.flags.museum import FLAGS as MUSEUM_FLAGS
 from museum_plugin.config.network_arguments import to_network_arguments
 from museum_plugin.config.refusal import did_you_mean, refusal
@@ -41,6 +42,8 @@ _TAKEN = (
     "output_name",
     "no_metadata",
     "save_precision",
+    "training_comment",
+    *(flag.name for flag in LOG_FLAGS if flag.name.startswith("metadata_")),
 )
 """sd-scripts' arguments that the museum goes by, beside the learning rates; all others are sd-scripts' own matter."""
 _ROUNDED = "it would round the LoRA that all styles share; use mixed_precision"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from museum_plugin.config.convert import to_float, to_int, to_text
+from museum_plugin.config.convert import each, to_float, to_int, to_text
 from museum_plugin.config.pairs import to_pairs
-from museum_plugin.config.refusal import did_you_mean, refusal
+from museum_plugin.config.refusal import TAUGHT_BASES, did_you_mean, refusal
 from museum_plugin.config.schema.network_arguments import NetworkArguments
 from museum_plugin.errors import ConfigError
 
@@ -20,7 +20,7 @@ def _optional(convert: Convert) -> Convert:
 
 def _many(convert: Convert) -> Convert:
     def read(value: object, where: str) -> tuple[object, ...]:
-        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        parts = value.split(",") if isinstance(value, str) else each(value)
         # sd-scripts: nothing between two commas is 0
         return tuple(convert("0" if isinstance(part, str) and not part.strip() else part, where) for part in parts)
 
@@ -56,6 +56,8 @@ _KINDS: dict[str, Convert] = {
 }
 
 
+_OTHER_BASES = ("flux", "sd3", "lumina", "hunyuan", "anima", "chroma", "zimage", "qwen", "wan", "musubi")
+_LORAS = ("networks.lora", "networks.lora_fa")
 _NONE = ("", "none", "false", "0", "0.0")
 _OF_LYCORIS: dict[str, tuple[str, ...]] = {
     "algo": ("", "lora", "locon"),
@@ -80,6 +82,24 @@ def _refuse_other_networks(pairs: dict[str, object], where: str) -> None:
         raise refusal(f"{where}: algo", pairs["algo"], "lora, locon; only a LoRA is trained here")
 
 
+def names_other_base(text: str) -> bool:
+    """Whether the name of a trainer or a network is that of a base which is not taught here."""
+    return any(base in text.lower() for base in _OTHER_BASES)
+
+
+def to_network_module(value: object, where: str) -> str:
+    """The module that sd-scripts would import: one that trains a LoRA; of those outside sd-scripts nothing is known.
+
+    Raises:
+        ConfigError: a module of sd-scripts for another base, or for something else than a LoRA.
+    """
+    name = to_text(value, where).strip()
+    if name.startswith("networks.") and name not in _LORAS:
+        reason = TAUGHT_BASES if names_other_base(name) else "only a LoRA is trained here"
+        raise refusal(where, value, f"{_LORAS[0]}; {reason}")
+    return name
+
+
 def to_network_arguments(value: object, where: str) -> NetworkArguments:
     """The typed arguments, from `["conv_dim=4", ...]` (sd-scripts) or a table.
 
@@ -97,6 +117,9 @@ def to_network_arguments(value: object, where: str) -> NetworkArguments:
             raise refusal(where, name, ", ".join(_KINDS) + hint)
         if raw is not None and raw != "":
             given[name] = _KINDS[name](raw, f"{where}: {name}")
-    if "conv_dim" in given and given["conv_dim"] is None:
+    rank = given.get("conv_dim")
+    if "conv_dim" in given and rank is None:
         given.pop("conv_alpha", None)  # its alpha means nothing either
+    elif rank is not None and "conv_alpha" in given and given["conv_alpha"] is None:
+        given["conv_alpha"] = to_float(rank, where)  # sd-scripts: an alpha of 0 is the rank
     return NetworkArguments(**given)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from museum_plugin.errors import ConfigError
 
 LONGEST_SHOWN = 60
 """Characters of a refused value that a message repeats."""
+TAUGHT_BASES = "the bases taught here are Stable Diffusion 1.x, 2.x and XL"
 
 
 def shown(value: object) -> str:

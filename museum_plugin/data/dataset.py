@@ -91,6 +91,11 @@ class StyleDataset:
         self.batches_per_epoch = sum(-(-len(bucket.members) // bucket.batch_size) for bucket in self._buckets)
         self._epoch: tuple[tuple[int, int], list[tuple[int, ...]]] | None = None
 
+    @property
+    def parts(self) -> tuple[tuple[DatasetConfig, tuple[Picture, ...]], ...]:
+        """Each `[[datasets]]` with its own pictures."""
+        return tuple((config, self.pictures[members.start : members.stop]) for config, members in self._parts)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256, in hex, of picture bytes, captions and the settings that change training.
@@ -101,10 +106,10 @@ class StyleDataset:
             DataError: a picture can no longer be read.
         """
         content = []
-        for dataset, members in self._parts:
+        for dataset, pictures in self.parts:
             rows = [
                 (picture_digest(p.path), p.caption, p.loss_weight, _changed_settings(p.subset), *_mask_digest(p))
-                for p in self.pictures[members.start : members.stop]
+                for p in pictures
             ]
             content.append({"settings": _changed_settings(dataset), "pictures": sorted(rows, key=json.dumps)})
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()

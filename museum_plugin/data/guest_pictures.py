@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.data.buckets import Placement, Size, resize_and_crop
-from museum_plugin.data.captions import contents_of, with_trigger
+from museum_plugin.data.captions import content_of, contents_of, with_trigger
 from museum_plugin.data.images import open_picture, picture_digest, to_tensor
 
 
@@ -65,16 +66,36 @@ class GuestPictures:
     """The pictures of a style, without those of regularisation."""
 
     pictures: tuple[GuestPicture, ...]
+    reg_images: int = 0
+    """Pictures of regularisation in an epoch, repeats counted."""
+    batches_per_epoch: int = 0
 
     @classmethod
     def of(cls, datasets: Iterable[Any]) -> GuestPictures:
         """Those of all training datasets, in sd-scripts' order."""
-        training = (dataset for dataset in datasets if getattr(dataset, "is_training_dataset", True))
-        return cls(tuple(picture for dataset in training for picture in _pictures(dataset)))
+        training = [dataset for dataset in datasets if getattr(dataset, "is_training_dataset", True)]
+        return cls(
+            tuple(picture for dataset in training for picture in _pictures(dataset)),
+            sum(info.num_repeats for dataset in training for info in dataset.image_data.values() if info.is_reg),
+            sum(map(len, training)),
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Width x height -> pictures of an epoch that are learned so, repeats counted."""
+        found = Counter[str]()
+        for picture in self.pictures:
+            width, height = picture.bucket
+            found[f"{width}x{height}"] += picture.info.num_repeats
+        return dict(found)
 
     def contents(self, trigger: str) -> tuple[str, ...]:
         """What they show, without the trigger; see `contents_of`."""
         return contents_of(((picture.info.caption or "", picture.subset) for picture in self.pictures), trigger)
+
+    def each_content(self, trigger: str) -> list[str]:
+        """What each of them shows, without the trigger."""
+        return [content_of(picture.info.caption or "", picture.subset, trigger) for picture in self.pictures]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
@@ -23,22 +24,22 @@ from museum_plugin.judge.signature import signature
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.material import Material
-from museum_plugin.methods.method import Step, StyleStart, Term
+from museum_plugin.methods.method import Step, Term
 from museum_plugin.museum.file import FileForm, write_museum
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
+from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.exhibition import with_exhibition
 from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.previous import Shown, draw_material, style_start
 from museum_plugin.train.published import publish_result
 from museum_plugin.train.setup import (
     STATISTICS_PICTURES,
-    draw_material,
     open_slot,
     plan_in,
     slot_words_for,
-    style_means,
 )
 from museum_plugin.train.step import Rng, penalties
 
@@ -172,7 +173,16 @@ class GuestStyle:
             method=self.run.method.name,
             weights={name: weight for name, (_, weight) in self.terms.items()},
             settings=self.settings,
-            extra={"captions": list(self.captions)},
+            extra={"captions": list(self.captions), DATA: self._data()},
+        )
+
+    def _data(self) -> dict[str, Any]:
+        return data_facts(
+            self.pictures.sizes,
+            reg_images=self.pictures.reg_images,
+            batches_per_epoch=self.pictures.batches_per_epoch,
+            batches_per_step=self.run.training.gradient_accumulation_steps * PartialState().num_processes,
+            datasets=[],
         )
 
     def _states(self, replay: ReplayBatch) -> TextStates:
@@ -229,8 +239,9 @@ def begin_guest_style(
     )
     plan = plan_in(run, base, pictures.pictures[0].bucket)
     terms = build_terms(run.method.name, run.method.weights)
-    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
-    start = StyleStart(museum, material.bank, material.moments, style_means(latents, base.device))
+    shown = Shown(name, captions, tuple(zip(latents, pictures.each_content(museum.phrase(name)), strict=False)))
+    material = draw_material(run, museum, shown, plan, terms, visible=visible)
+    start = style_start(museum, material, latents)
     for term, _ in terms.values():
         term.begin_style(start)
     return GuestStyle(run, museum, settings, pictures, captions, latents, plan, terms, material)

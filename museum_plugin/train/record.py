@@ -6,9 +6,18 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from museum_plugin.config.schema import DatasetConfig, SubsetConfig
+from museum_plugin.data.picture import Picture
 from museum_plugin.museum.ledger import StyleRecord
-from museum_plugin.museum.training_strings import DATA
+from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.setup import Classroom, Lesson
+
+_SUBSET = (
+    "num_repeats", "is_reg", "class_tokens", "flip_aug", "color_aug", "random_crop", "shuffle_caption", "keep_tokens",
+    "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix", "caption_suffix",
+    "resize_interpolation",
+)  # fmt: skip
+"""What is told of a folder; nothing where it was not given."""
 
 
 def style_record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
@@ -37,13 +46,39 @@ def _data(room: Classroom, lesson: Lesson) -> dict[str, Any]:
         if picture.subset.is_reg:
             reg_images += picture.subset.num_repeats
         else:
-            width, height = picture.placement.bucket
-            sizes[f"{width}x{height}"] += picture.subset.num_repeats
-    per_step = room.run.training.gradient_accumulation_steps * room.accelerator.num_processes
+            sizes[_size(picture)] += picture.subset.num_repeats
+    return data_facts(
+        sizes,
+        reg_images=reg_images,
+        batches_per_epoch=lesson.dataset.batches_per_epoch,
+        batches_per_step=room.run.training.gradient_accumulation_steps * room.accelerator.num_processes,
+        datasets=[_dataset(*part) for part in lesson.dataset.parts],
+    )
+
+
+def _dataset(config: DatasetConfig, pictures: tuple[Picture, ...]) -> dict[str, Any]:
+    """One of `ss_datasets`, with sd-scripts' names of fields; folders by their last name alone."""
+    counts = Counter(picture.subset for picture in pictures)
+    repeated = Counter(p.subset.is_reg for p in pictures for _ in range(p.subset.num_repeats))
     return {
-        "images": sizes.total(),
-        "reg_images": reg_images,
-        "sizes": dict(sizes),
-        "batches_per_epoch": lesson.dataset.batches_per_epoch,
-        "batches_per_step": per_step,
+        "is_dreambooth": not any(subset.metadata_file for subset in config.subsets),
+        "batch_size_per_device": config.batch_size,
+        "num_train_images": repeated[False],
+        "num_reg_images": repeated[True],
+        "resolution": list(config.resolution),
+        "enable_bucket": config.enable_bucket,
+        "min_bucket_reso": config.min_bucket_reso,
+        "max_bucket_reso": config.max_bucket_reso,
+        "subsets": [_subset(subset, counts[subset]) for subset in config.subsets],
     }
+
+
+def _subset(config: SubsetConfig, pictures: int) -> dict[str, Any]:
+    """One of a dataset's `subsets`."""
+    named = {name: getattr(config, name) for name in _SUBSET if getattr(config, name) is not None}
+    return {"img_count": pictures, "image_dir": config.image_dir.name, **named}
+
+
+def _size(picture: Picture) -> str:
+    width, height = picture.placement.bucket
+    return f"{width}x{height}"

@@ -60,6 +60,10 @@ class BaseDataset:
         self.seen: list[str] = []
         self.is_ready = self.caches_text = False
 
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.image_data)
+
     def cache_text(self) -> None:
         """What the text encoders make of captions is kept from now on: of captions as they are in files."""
         self.caches_text = True
@@ -94,6 +98,7 @@ def record_of(path: Path, subset: SimpleNamespace) -> SimpleNamespace:
         absolute_path=str(path),
         caption=path.with_suffix(".txt").read_text(encoding="utf-8"),
         is_reg=subset.is_reg,
+        num_repeats=2,
         bucket_reso=(SIZE, SIZE),
         latents=None,
         latents_npz=None,
@@ -122,6 +127,7 @@ def arguments(**changes: object) -> Namespace:
         "gradient_accumulation_steps": 1, "max_grad_norm": 1.0, "max_train_steps": 3, "output_dir": None,
         "output_name": None, "save_model_as": "safetensors", "save_precision": None, "no_metadata": False,
         "save_every_n_steps": None, "save_state": False, "resume": None, "gradient_checkpointing": False,
+        "training_comment": "by hand", "metadata_author": "Ann",
     }  # fmt: skip
     return Namespace(**{**usual, **changes})
 
@@ -262,7 +268,7 @@ class Trainer:
         return pred
 
     def _save(self, name: str, steps: int) -> None:
-        metadata = {"ss_steps": str(steps), "ss_training_comment": "by hand", "ss_datasets": "x" * 2**20}
+        metadata = {"ss_steps": str(steps), "ss_session_id": "17", "ss_bucket_info": "x" * 2**20}
         dtype = {None: None, "fp16": torch.float16, "bf16": torch.bfloat16, "float": torch.float32}
         file = str(Path(self.args.output_dir) / f"{name}.safetensors")
         self.accelerator.unwrap_model(self.network).save_weights(file, dtype[self.args.save_precision], metadata)

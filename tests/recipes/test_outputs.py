@@ -114,6 +114,13 @@ def test_what_the_user_says_stands_in_the_header_and_no_secret(school: School, t
     museum = header(school.museum)
     assert {name: museum[f"modelspec.{name}"] for name in texts} == texts
     assert museum["ss_training_comment"] == "first"
+    assert json.loads(museum["ss_dataset_dirs"]) == {"ink": {"img_count": 4, "n_repeats": 1}}
+    (dataset,) = json.loads(museum["ss_datasets"])
+    told = {"batch_size_per_device": 2, "num_train_images": 4, "num_reg_images": 0, "resolution": [64, 64]}
+    assert {name: dataset[name] for name in told} == told
+    (subset,) = dataset["subsets"]
+    assert (subset["image_dir"], subset["img_count"], subset["keep_tokens"]) == ("ink", 4, 0)
+    assert str(school.pictures) not in museum["ss_datasets"]
     assert {t.dtype for t in load_file(school.museum).values()} == {torch.float32}
     between = school.museum.parent / "mine-step00000002.safetensors"
     assert not {"museum", "ss_training_comment", "modelspec.author"} & set(header(between))

@@ -16,8 +16,9 @@ from museum_plugin.config.flags.flag import PARTS as PARTS
 from museum_plugin.config.flags.flag import SECTIONS as SECTIONS
 from museum_plugin.config.flags.flag import Flag as Flag
 from museum_plugin.config.flags.front_ends import FRONT_END_KEYS as FRONT_END_KEYS
-from museum_plugin.config.flags.front_ends import MEANT
-from museum_plugin.config.refusal import did_you_mean
+from museum_plugin.config.flags.front_ends import MEANT as MEANT
+from museum_plugin.config.flags.front_ends import OF_OTHER_BASES
+from museum_plugin.config.refusal import TAUGHT_BASES, did_you_mean
 from museum_plugin.config.schema import NetworkArguments, RunConfig
 from museum_plugin.errors import ConfigError
 
@@ -64,6 +65,8 @@ def is_known(name: str) -> bool:
 def unknown(name: str, where: str) -> ConfigError:
     """The error for a key or flag nobody knows, with the nearest that somebody does."""
     spelled = name.strip().lower().replace("-", "_")
+    if spelled in OF_OTHER_BASES:
+        return ConfigError(f"{where}: belongs to Flux, SD3 and the like; {TAUGHT_BASES}")
     meant = f'; did you mean "{MEANT[spelled]}"?' if spelled in MEANT else ""
     return ConfigError(f"{where}: unknown{meant or did_you_mean(spelled, [*BY_NAME, *NOT_HONOURED])}")
 

@@ -7,7 +7,7 @@ from museum_plugin.config.flags.flag import Flag
 
 FLAGS: tuple[Flag, ...] = (
     Flag("pretrained_model_name_or_path", "base.path", to_path,
-         "base model: checkpoint file or diffusers folder; without it the embedded pocket model is used",
+         "base model: checkpoint file, diffusers folder or name on the hub; without it the embedded pocket model",
          is_input=True),
     Flag("v2", "base.v2", to_bool, "expect an SD2.x base; without this flag the base itself says what it is"),
     Flag("v_parameterization", "base.v_parameterization", to_bool,

@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
+OF_OTHER_BASES = (
+    "ae",
+    "clip_l",
+    "clip_g",
+    "dit",
+    "gemma2",
+    "qwen3",
+    "t5xxl",
+    "t5xxl_lr",
+    "t5xxl_max_token_length",
+    "apply_t5_attn_mask",
+    "train_t5xxl",
+    "timestep_sampling",
+    "sigmoid_scale",
+    "discrete_flow_shift",
+    "weighting_scheme",
+    "logit_mean",
+    "logit_std",
+    "mode_scale",
+    "model_prediction_type",
+    "guidance_scale",
+    "system_prompt",
+    "text_encoder_batch_size",
+    "blocks_to_swap",
+    "double_blocks_to_swap",
+    "single_blocks_to_swap",
+    "split_mode",
+)
+"""Flags of sd-scripts' trainers for Flux, SD3 and the like; front ends leave them in the files of other runs."""
 FRONT_END_KEYS = (
     # kohya_ss
     "epoch",
@@ -18,6 +47,11 @@ FRONT_END_KEYS = (
     "learning_rate_te",
     "learning_rate_te1",
     "learning_rate_te2",
+    # sd-scripts' trainers of whole models
+    "train_text_encoder",
+    "diffusers_xformers",
+    "block_lr",
+    "use_safetensors",
     # what starts the training
     "num_cpu_threads_per_process",
     "num_processes",
@@ -52,22 +86,7 @@ FRONT_END_KEYS = (
     "dylora_unit",
     "prodigy_d0",
     "prodigy_d_coef",
-    # left over from a run with another kind of base
-    "ae",
-    "clip_l",
-    "clip_g",
-    "t5xxl",
-    "t5xxl_lr",
-    "t5xxl_max_token_length",
-    "apply_t5_attn_mask",
-    "train_t5xxl",
-    "timestep_sampling",
-    "sigmoid_scale",
-    "discrete_flow_shift",
-    "model_prediction_type",
-    "guidance_scale",
-    "blocks_to_swap",
-    "split_mode",
+    *OF_OTHER_BASES,
 )
 """Keys that training front ends write into config files and sd-scripts' LoRA trainers do not know."""
 

@@ -10,15 +10,16 @@ from museum_plugin.config.convert import (
     to_path,
     to_paths,
     to_positive_or_off,
-    to_text,
 )
 from museum_plugin.config.flags.flag import Flag
-from museum_plugin.config.network_arguments import to_network_arguments
+from museum_plugin.config.network_arguments import to_network_arguments, to_network_module
 
 FLAGS: tuple[Flag, ...] = (
-    Flag("network_module", "network", to_text, "accepted for sd-scripts' sake; networks.lora is what is trained"),
+    Flag("network_module", "network", to_network_module,
+         "accepted for sd-scripts' sake; networks.lora is what is trained"),
     Flag("network_dim", "network.rank", to_int, "rank of the LoRA"),
-    Flag("network_alpha", "network.alpha", to_float, "scale = alpha / rank; without it alpha equals network_dim"),
+    Flag("network_alpha", "network.alpha", to_float,
+         "scale = alpha / rank; without it, or with 0, alpha equals network_dim"),
     Flag("network_dropout", "network.dropout", to_float,
          "share of the numbers inside a LoRA layer that are left out in training, 0 to 1"),
     Flag("network_args", "network.arguments", to_network_arguments,

@@ -16,7 +16,7 @@ class BaseConfig:
     """The frozen model that is taught."""
 
     path: Path
-    """A checkpoint file in the original layout, or a diffusers folder."""
+    """A checkpoint file in the original layout, a diffusers folder, or a name on the hub (owner/name)."""
     v2: bool | None = None
     """Whether the base is expected to be of SD2; None = whatever it is."""
     v_parameterization: bool | None = None

@@ -32,7 +32,8 @@ class TrainingConfig:
     """So many steps in a row may be left out because their numbers are not finite."""
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, f"max_train_steps: found {self.steps}, must be 1 or more")
+        least = 1 if self.epochs is None else 0  # front ends write 0 where epochs are counted
+        require(self.steps >= least, f"max_train_steps: found {self.steps}, must be {least} or more")
         require(self.epochs is None or self.epochs >= 1, f"max_train_epochs: found {self.epochs}, must be 1 or more")
         require(
             self.gradient_accumulation_steps >= 1,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import MuseumFileError
-from museum_plugin.museum.file import read_ledger, read_museum
+from museum_plugin.museum.file import read_ledger, read_museum, write_museum
 from tests.recipes.kohya.conftest import Finished
 from tests.recipes.school import TRIGGERS, School
 from tests.recipes.sd_scripts import BaseDataset, Host
@@ -76,10 +78,26 @@ def test_the_ledger_remembers_what_was_asked_for(finished: Finished) -> None:
     assert told == {"unet_lr": 0.003, "text_encoder_lr": 0.0, "network_dim": 2, "seed": 0, "museum": str(museum)}
 
 
-def test_the_file_keeps_the_trainers_texts_but_no_endless_ones(finished: Finished) -> None:
+def test_the_header_says_what_the_trainer_says_but_nothing_endless(finished: Finished) -> None:
     metadata = read_museum(finished.school.museum).metadata
-    assert metadata["ss_training_comment"] == "by hand"
-    assert "ss_datasets" not in metadata
+    assert metadata == {"ss_training_comment": "by hand", "modelspec.author": "Ann", "ss_session_id": "17"}
+    with safe_open(finished.school.museum, "pt") as file:
+        header = file.metadata()
+    expected = {
+        "ss_steps": "3", "ss_seed": "0", "ss_unet_lr": "0.003", "ss_num_train_images": "8", "ss_num_reg_images": "0",
+        "ss_num_batches_per_epoch": "4", "ss_epoch": "1", "ss_resolution": "(64, 64)", "modelspec.resolution": "64x64",
+    }  # fmt: skip
+    assert {key: header[key] for key in expected} == expected
+    assert json.loads(header["ss_bucket_info"]) == {"buckets": {"0": {"resolution": [64, 64], "count": 8}}}
+
+
+@pytest.mark.usefixtures("knows_ink")
+def test_what_a_trainer_said_of_one_style_is_not_said_of_the_next(host: Host, school: School) -> None:
+    content = read_museum(school.museum)
+    content.metadata.update({"ss_session_id": "3", "ss_training_comment": "first"})
+    write_museum(school.museum, content, keep_history=0)
+    museum = host("neon", training_comment=None).set_up().network.museum
+    assert museum.metadata == {"ss_training_comment": "first", "modelspec.author": "Ann"}
 
 
 def test_a_file_for_publishing_has_the_form_that_is_asked_for_and_the_museum_is_whole(finished: Finished) -> None:

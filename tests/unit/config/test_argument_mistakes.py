@@ -36,7 +36,7 @@ NO_PICTURES = "no pictures to learn from: give --dataset_config (a .toml or .jso
         ([], NO_PICTURES),
         (["--learnig_rate", "1"], '--learnig_rate: unknown; did you mean "learning_rate"?'),
         (["--network-dim=3"], '--network-dim: unknown; did you mean "network_dim"?'),
-        (["--see", "1"], '--see: unknown; did you mean "seed"?'),
+        (["--sed", "1"], '--sed: unknown; did you mean "seed"?'),
         (["stray"], "command line: found 'stray', allowed: flags, which begin with --"),
         (["--seed"], "command line: --seed: expected one argument"),
         (["--seed", "soon"], "--seed: found 'soon', allowed: a whole number"),

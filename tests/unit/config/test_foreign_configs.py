@@ -10,7 +10,8 @@ from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.errors import ConfigError
 
 WHERE = 'train_data_dir = "train"\nresolution = "512,512"\n'
-NOT_SD = "; the bases taught here are Stable Diffusion 1.x, 2.x and XL"
+BASES = "the bases taught here are Stable Diffusion 1.x, 2.x and XL"
+NOT_SD = f"; {BASES}"
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +95,28 @@ def test_a_misspelled_key_of_a_front_end_is_refused() -> None:
     assert (
         refused(f"{WHERE}noise_offset_typ = 0") == 'run.toml: noise_offset_typ: unknown; did you mean "noise_offset"?'
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[training]\nresolution = '768,768'\nbatch_size = 1\n",
+            'batch_size: unknown; did you mean "train_batch_size"?',
+        ),
+        ("lowvram = true", 'lowvram: unknown; did you mean "lowram"?'),
+        (
+            "token_string = 'mine'\ninit_word = 'girl'",
+            "token_string belongs to textual inversion; here a style's",
+        ),
+        ("dit = 'z.safetensors'\nnetwork_module = 'x.lora'", f"dit belongs to Flux, SD3 and the like; {BASES}"),
+        ("network_module = 'musubi_tuner.networks.lora'", f"found 'musubi_tuner.networks.lora'; {BASES}"),
+        ("network_module = 'networks.lora_anima'\nqwen3 = 'q'", f"found 'networks.lora_anima'; {BASES}"),
+        ("network_args = ['preset=attn-mlp', 'algo=full', 'train_norm=True']", "only a LoRA is trained here"),
+        ("network_args = ['preset=full', 'conv_dim=10000', 'factor=8', 'algo=lokr']", "algo: found 'lokr'"),
+        ("[Model]\nbase_model_path = 'x'", "[Model] base_model_path: unknown"),
+        ("max_train_steps = 0", "max_train_steps: found 0, must be 1 or more"),
+    ],
+)
+def test_published_files_that_cannot_be_taught_here(text: str, message: str) -> None:
+    assert message in refused(WHERE + text)

@@ -25,6 +25,9 @@ class Dataset:
         self.latents_caching_strategy: Any = None
         self.text_encoder_output_caching_strategy: Any = None
 
+    def __len__(self) -> int:
+        return 3
+
     def process_caption(self, subset: SimpleNamespace, caption: str) -> str:
         return "" if caption == "dropped" else caption.upper()
 
@@ -37,7 +40,13 @@ def subset(is_reg: bool = False) -> SimpleNamespace:
 
 def record(path: str, caption: str = "", *, is_reg: bool = False, bucket: tuple[int, int] = (8, 8)) -> SimpleNamespace:
     return SimpleNamespace(
-        absolute_path=path, caption=caption, is_reg=is_reg, bucket_reso=bucket, latents=None, latents_npz=None
+        absolute_path=path,
+        caption=caption,
+        is_reg=is_reg,
+        bucket_reso=bucket,
+        latents=None,
+        latents_npz=None,
+        num_repeats=2,
     )
 
 
@@ -55,6 +64,13 @@ def test_the_trigger_goes_into_captions_after_all_that_varies_them(caption: str,
     dataset = Dataset()
     put_trigger(dataset, "zorvex")
     assert dataset.process_caption(subset(is_reg), caption) == shown
+
+
+def test_pictures_of_an_epoch_are_counted_with_their_repeats_and_by_size() -> None:
+    learned = Dataset(record("a"), record("b", bucket=(16, 8)), record("c", is_reg=True))
+    counted = GuestPictures.of([learned, Dataset(record("d")), Dataset(record("e"), is_training_dataset=False)])
+    assert counted.sizes == {"8x8": 4, "16x8": 2}
+    assert (counted.reg_images, counted.batches_per_epoch) == (2, 6)
 
 
 def test_cached_text_outputs_are_forgotten_in_memory_and_on_disk() -> None:

@@ -10,15 +10,26 @@ from pathlib import Path
 from safetensors import safe_open
 
 from museum_plugin.museum.file import read_museum, write_museum
-from museum_plugin.museum.training_strings import DATA, training_strings
+from museum_plugin.museum.training_strings import DATA, host_strings, lasting_strings, training_strings
 from tests.unit.museum.museum_files import museum, style
 
-SETTINGS = {"learning_rate": 1e-4, "optimizer_type": "AdamW", "clip_skip": 2, "min_timestep": 100, "unet_lr": None}
+SETTINGS = {
+    "learning_rate": 1e-4, "optimizer_type": "AdamW", "optimizer_args": ["weight_decay=0.1", "eps=1e-7"], "seed": 8,
+    "clip_skip": 2, "min_timestep": 100, "unet_lr": None, "pretrained_model_name_or_path": "museums/models/sd.ckpt",
+    "network_args": {"conv_dim": 4}, "debiased_estimation_loss": True,
+}  # fmt: skip
 SIZES = {"images": 30, "reg_images": 4, "sizes": {"512x512": 10, "768x512": 20}}
+DATASETS = [
+    {"resolution": [512, 512], "subsets": [
+        {"image_dir": "ink", "num_repeats": 2, "img_count": 12, "is_reg": False},
+        {"image_dir": "others", "num_repeats": 1, "img_count": 4, "is_reg": True},
+    ]},
+    {"resolution": [768, 768], "subsets": [{"image_dir": "ink", "num_repeats": 1, "img_count": 6, "is_reg": False}]},
+]  # fmt: skip
 TAUGHT = replace(
     style("hatch", "nlwx"),
     settings=SETTINGS,
-    extra={DATA: {**SIZES, "batches_per_epoch": 4, "batches_per_step": 2}},
+    extra={DATA: {**SIZES, "batches_per_epoch": 4, "batches_per_step": 2, "datasets": DATASETS}},
 )
 
 
@@ -26,8 +37,17 @@ def test_strings_of_a_record() -> None:
     assert training_strings(TAUGHT) == {
         "ss_learning_rate": "0.0001",
         "ss_clip_skip": "2",
-        "ss_optimizer": "AdamW",
+        "ss_optimizer": "AdamW(weight_decay=0.1,eps=1e-7)",
+        "ss_seed": "8",
+        "ss_sd_model_name": "sd.ckpt",
+        "ss_network_args": '{"conv_dim": 4}',
+        "ss_debiased_estimation": "True",
         "ss_steps": "9",
+        "ss_training_finished_at": "1767323045.0",
+        "ss_datasets": json.dumps(DATASETS, sort_keys=True),
+        "ss_dataset_dirs": json.dumps(
+            {"ink": {"n_repeats": 2, "img_count": 12}, "ink (2)": {"n_repeats": 1, "img_count": 6}}
+        ),
         "ss_num_train_images": "30",
         "ss_num_reg_images": "4",
         "ss_num_batches_per_epoch": "4",
@@ -46,6 +66,26 @@ def test_strings_of_a_record() -> None:
 def test_nothing_is_said_that_is_not_known() -> None:
     assert training_strings(replace(style("hatch", "nlwx"), steps=0)) == {}
     assert "modelspec.timestep_range" not in training_strings(replace(TAUGHT, settings={}))
+
+
+def test_a_time_that_is_none_is_not_told() -> None:
+    assert "ss_training_finished_at" not in training_strings(replace(TAUGHT, taught_at="yesterday"))
+
+
+def test_what_another_trainer_says_is_kept_without_paths_and_endless_lists() -> None:
+    tags = {"ink": {"cat": 3}}
+    given = {
+        "ss_seed": 7, "ss_datasets": json.dumps([{"num_train_images": 4, "tag_frequency": tags}]),
+        "ss_network_args": '{"museum": "museums/mine.safetensors"}', "ss_bucket_info": "x" * 2**20,
+        "modelspec.title": "ink", "other": "x",
+    }  # fmt: skip
+    assert host_strings(given) == {"ss_seed": "7", "ss_datasets": '[{"num_train_images": 4}]'}
+    assert host_strings({"ss_datasets": "no JSON"}) == {"ss_datasets": "no JSON"}
+
+
+def test_the_next_style_starts_without_what_was_said_of_the_one_before() -> None:
+    given = {"ss_seed": "7", "ss_training_comment": "by hand", "modelspec.author": "Ann"}
+    assert lasting_strings(given) == {"ss_training_comment": "by hand", "modelspec.author": "Ann"}
 
 
 def test_they_are_those_of_the_newest_style_and_never_stale(tmp_path: Path) -> None:
