@@ -191,7 +191,7 @@ def test_an_empty_group_of_the_bank_is_left_out(second_style: Outcome, groups: t
     ("method", "term"),
     [
         ("museum", "function_lock"),
-        ("finetune", "feature_lock"),
+        ("museum", "feature_lock"),
         ("paper", "style_distillation"),
         ("paper", "weight_regularization"),
         ("paper", "feature_regularization"),

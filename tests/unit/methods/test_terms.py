@@ -173,9 +173,9 @@ def test_moments_are_those_of_the_inputs_that_the_teachers_see(
             sums[anchor.group].append(rows.T @ rows / len(rows))
     expected = sum(torch.stack(group).mean(0) for group in sums.values()) / 2
     moment = found[key].second_moment
-    whole = (moment.factor @ moment.factor.T).double() + moment.rest * torch.eye(len(moment.factor))
+    whole = (moment.factor @ moment.factor.T).double() + moment.rest.double() * torch.eye(len(moment.factor))
     torch.testing.assert_close(whole, expected, atol=1e-4, rtol=1e-3)
     weight = module.weight.detach().double().flatten(1)
-    assert found[key].energy == pytest.approx((weight @ expected @ weight.T).trace().item(), rel=1e-3)
+    assert found[key].energy.item() == pytest.approx((weight @ expected @ weight.T).trace().item(), rel=1e-3)
     before = prediction(base)
     assert torch.equal(prediction(base), before)
