@@ -20,6 +20,7 @@ from museum_plugin.base.original_text import text_tensors
 from museum_plugin.base.weight_file import read_weight_file
 from museum_plugin.errors import BaseModelError
 
+_WORDS = "embeddings.token_embedding.weight"
 _PROJECTIONS = ("proj_in.weight", "proj_out.weight")
 
 
@@ -45,7 +46,10 @@ def borrowed_base(
     """
     from diffusers import DDIMScheduler
 
-    texts = (_unrounded(path, encoder, number) for number, encoder in enumerate(text_encoders))
+    texts = [_unrounded(path, encoder, number) for number, encoder in enumerate(text_encoders)]
+    words = [next(tensor for name, tensor in text.items() if name.endswith(_WORDS)) for text in texts]
+    tables = [encoder.get_input_embeddings().weight for encoder in text_encoders]
+    are_own = all(word.data_ptr() == table.data_ptr() for word, table in zip(words, tables, strict=True))
 
     return BaseModel(
         name=path.resolve().name,
@@ -58,6 +62,7 @@ def borrowed_base(
         text_encoders=text_encoders,
         tokenizers=tokenizers,
         alphas_cumprod=DDIMScheduler(**family_facts(family)["scheduler"]).alphas_cumprod.float(),
+        exact_words=() if are_own else tuple(table.float() for table in words),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ class BaseModel:
     tokenizers: tuple[CLIPTokenizer, ...]
     alphas_cumprod: Tensor
     """(T,) float32: alpha_bar of the training noise schedule."""
+    exact_words: tuple[Tensor, ...] = ()
+    """(V, d) float32 for each text encoder: its token embeddings as they were loaded; () where they are not rounded."""
 
     @property
     def device(self) -> torch.device:
@@ -86,11 +88,18 @@ class BaseModel:
                 encoder.to(self.device, self.unet.dtype)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BaseModel:
-        """Move all networks; the VAE keeps float32, which costs little and never overflows."""
+        """Move all networks; the VAE keeps float32, which costs little and never overflows.
+
+        Returns:
+            the same base; where this rounds its text encoders it still has their exact token embeddings, which export
+            needs.
+        """
+        words = [encoder.get_input_embeddings().weight.detach() for encoder in self.text_encoders]
+        rounds = dtype != torch.float32 and all(table.dtype == torch.float32 for table in words)
         for module in (self.unet, *self.text_encoders):
             nn.Module.to(module, device, dtype)  # diffusers' own warns of layers to be kept, though there are none
         nn.Module.to(self.vae, device, torch.float32)
-        return self
+        return replace(self, exact_words=tuple(words)) if rounds else self
 
 
 def weights_fingerprint(modules: Iterable[nn.Module]) -> str:

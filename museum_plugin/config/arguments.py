@@ -76,7 +76,8 @@ def _build(given: Given) -> dict[str, Any]:
         trains_text = trained["train_text_encoder"]
         steps = training.steps if training.epochs is None else None
         optimizer = optimizer_fields(values, given.where, rates, steps, trains_text=trains_text)
-    rank = given.section("network").get("rank", NetworkConfig.rank)
+    network = given.section("network")
+    network["alpha"] = network.get("alpha") or float(network.get("rank", NetworkConfig.rank))
     museum = values.get("museum")
     prompts = values.get("sample_prompts", ())
     read: tuple[tuple[str, ...], tuple[PromptOptions, ...]] = ((), ())
@@ -87,7 +88,7 @@ def _build(given: Given) -> dict[str, Any]:
         styles = _read_styles(given)
     built: dict[str, Any] = {"base": base, "training": training, "styles": styles}
     more: dict[str, dict[str, Any]] = {
-        "network": {"alpha": float(rank), **given.section("network"), **trained},
+        "network": {**network, **trained},
         "optimizer": optimizer,
         "preview": {"prompts": read[0], "options": read[1]},
         "output": {

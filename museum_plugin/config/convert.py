@@ -17,6 +17,11 @@ from museum_plugin.errors import ConfigError
 INTEGER_LIMIT = 2**63
 
 
+def each(value: object) -> list[object]:
+    """What stands in a list, or the one value that stands alone."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def to_bool(value: object, where: str) -> bool:
     """true, false, their text, 0 or 1.
 
@@ -115,7 +120,7 @@ def to_exports(value: object, where: str) -> tuple[str, ...]:
     """
     if value is False:
         return ()
-    texts = value if isinstance(value, (list, tuple)) else [value]
+    texts = each(value)
     if not all(isinstance(text, str) for text in texts):
         raise refusal(where, value, "names such as sidecars, webui or none")
     names = [name for text in texts for name in str(text).lower().replace(",", " ").split()]
@@ -164,7 +169,7 @@ def to_paths(value: object, where: str) -> tuple[Path, ...]:
     Raises:
         ConfigError: anything else.
     """
-    return tuple(to_path(path, where) for path in (value if isinstance(value, (list, tuple)) else [value]))
+    return tuple(to_path(path, where) for path in each(value))
 
 
 def to_numbers(value: object, where: str) -> tuple[float, ...]:
@@ -173,7 +178,7 @@ def to_numbers(value: object, where: str) -> tuple[float, ...]:
     Raises:
         ConfigError: anything else.
     """
-    return tuple(to_float(number, where) for number in (value if isinstance(value, (list, tuple)) else [value]))
+    return tuple(to_float(number, where) for number in each(value))
 
 
 def to_resolution(value: object, where: str) -> tuple[int, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 from museum_plugin.errors import OutputError
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -27,12 +30,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; is there room and permission?"
-        ) from error
+        raise unwritable(path, error) from error
     finally:  # also when stopped right here
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError, kept: str = "") -> OutputError:
+    """The error for a place that cannot be written, with what to do about it.
+
+    Args:
+        kept: what of it is as it was, for the end of the message.
+    """
+    advice = "free some space" if error.errno in _NO_SPACE else "check the path and its permissions"
+    end = f" ({kept})" if kept else ""
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}; {advice}{end}")
 
 
 def _umask() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from museum_plugin.config.convert import to_float, to_int, to_text
+from museum_plugin.config.convert import each, to_float, to_int, to_text
 from museum_plugin.config.pairs import to_pairs
 from museum_plugin.config.refusal import TAUGHT_BASES, did_you_mean, refusal
 from museum_plugin.config.schema.network_arguments import NetworkArguments
@@ -20,7 +20,7 @@ def _optional(convert: Convert) -> Convert:
 
 def _many(convert: Convert) -> Convert:
     def read(value: object, where: str) -> tuple[object, ...]:
-        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        parts = value.split(",") if isinstance(value, str) else each(value)
         # sd-scripts: nothing between two commas is 0
         return tuple(convert("0" if isinstance(part, str) and not part.strip() else part, where) for part in parts)
 
@@ -117,6 +117,9 @@ def to_network_arguments(value: object, where: str) -> NetworkArguments:
             raise refusal(where, name, ", ".join(_KINDS) + hint)
         if raw is not None and raw != "":
             given[name] = _KINDS[name](raw, f"{where}: {name}")
-    if "conv_dim" in given and given["conv_dim"] is None:
+    rank = given.get("conv_dim")
+    if "conv_dim" in given and rank is None:
         given.pop("conv_alpha", None)  # its alpha means nothing either
+    elif rank is not None and "conv_alpha" in given and given["conv_alpha"] is None:
+        given["conv_alpha"] = to_float(rank, where)  # sd-scripts: an alpha of 0 is the rank
     return NetworkArguments(**given)  # type: ignore[arg-type]

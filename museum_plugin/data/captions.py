@@ -127,15 +127,17 @@ def contents_of(written: Iterable[tuple[str, SubsetConfig]], trigger: str) -> tu
         written: each picture's caption, and how it is read.
         trigger: the style's slot words; "" if there is none.
     """
-    words = r"\s+".join(re.escape(word) for word in trigger.split())
-    phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
-    found: dict[str, None] = {}
-    for caption, subset in written:
-        bare = re.sub(phrase, "", plain_caption(caption, subset), flags=re.IGNORECASE)
-        found[" ".join(bare.split()).strip(" ,")] = None
-    captions = tuple(found)
+    captions = tuple(dict.fromkeys(content_of(caption, subset, trigger) for caption, subset in written))
     stride = max(1, len(captions) // _REMEMBERED)
     return captions[::stride][:_REMEMBERED]
+
+
+def content_of(caption: str, subset: SubsetConfig, trigger: str) -> str:
+    """What one picture shows, without its style's trigger."""
+    words = r"\s+".join(re.escape(word) for word in trigger.split())
+    phrase = rf"(,?\s*\b(in|by)\s+)?(?<!\w){words}(?!\w)(\s+style)?" if words else r"(?!)"
+    bare = re.sub(phrase, "", plain_caption(caption, subset), flags=re.IGNORECASE)
+    return " ".join(bare.split()).strip(" ,")
 
 
 def whole_caption(caption: str, subset: SubsetConfig) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.data.buckets import Placement, Size, resize_and_crop
-from museum_plugin.data.captions import contents_of, with_trigger
+from museum_plugin.data.captions import content_of, contents_of, with_trigger
 from museum_plugin.data.images import open_picture, picture_digest, to_tensor
 
 
@@ -92,6 +92,10 @@ class GuestPictures:
     def contents(self, trigger: str) -> tuple[str, ...]:
         """What they show, without the trigger; see `contents_of`."""
         return contents_of(((picture.info.caption or "", picture.subset) for picture in self.pictures), trigger)
+
+    def each_content(self, trigger: str) -> list[str]:
+        """What each of them shows, without the trigger."""
+        return [content_of(picture.info.caption or "", picture.subset, trigger) for picture in self.pictures]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from museum_plugin.config.files import unwritable
 from museum_plugin.errors import OutputError
 
 MANIFEST = "museum-export.json"
 """Lists our files in the folder and their sha256, so that we know them again."""
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Parts = Sequence[bytes | memoryview]
 
 
@@ -57,10 +57,7 @@ def write_folder(folder: Path, files: Mapping[str, Parts], *, force: bool = Fals
             raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        advice = "free some space" if error.errno in _NO_SPACE else "check the path and its permissions"
-        raise OutputError(
-            f"{folder}: cannot be written: {error.strerror or error}; {advice} (what was there is unchanged)"
-        ) from error
+        raise unwritable(folder, error, "what was there is unchanged") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

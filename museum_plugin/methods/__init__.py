@@ -7,20 +7,29 @@
     finetune.py  no term at all
     paper.py     style distillation, weight and feature regularisation
     museum.py    the default
+    ewc.py       elastic weight consolidation, a baseline; fisher.py measures what it weighs by
+    lwf.py       learning without forgetting, a baseline; new_pictures.py makes what it compares
+    clora.py     C-LoRA's self-regularisation, a baseline
+    olora.py     O-LoRA's orthogonal rank blocks, a baseline
 
 A new method is one file with its terms and WEIGHTS, and one line in each table here.
 """
 
 from __future__ import annotations
 
+from museum_plugin.config.schema import MethodConfig
 from museum_plugin.errors import ConfigError
-from museum_plugin.methods import finetune, museum, paper
+from museum_plugin.methods import clora, ewc, finetune, lwf, museum, olora, paper
 from museum_plugin.methods.method import Term
 
 METHODS: dict[str, dict[str, float]] = {
     "finetune": finetune.WEIGHTS,
     "paper": paper.WEIGHTS,
     "museum": museum.WEIGHTS,
+    "ewc": ewc.WEIGHTS,
+    "lwf": lwf.WEIGHTS,
+    "clora": clora.WEIGHTS,
+    "olora": olora.WEIGHTS,
 }
 """Method -> weight of each of its terms."""
 
@@ -32,9 +41,22 @@ TERMS: dict[str, type[Term]] = {
         paper.FeatureRegularization,
         museum.FunctionLock,
         museum.FeatureLock,
+        ewc.ElasticWeights,
+        lwf.OldPredictions,
+        clora.SelfRegularization,
+        olora.Orthogonality,
     )
 }
 """Every term by name; any method can be given any of them by `term_weights`."""
+
+
+def grows(config: MethodConfig) -> bool:
+    """Whether a run opens a rank block for each style, so that `network_dim` is the rank of a block.
+
+    Raises:
+        ConfigError: the method or a term is unknown.
+    """
+    return any(term.grows for term, _ in build_terms(config.name, config.weights).values())
 
 
 def build_terms(method: str, weights: dict[str, float]) -> dict[str, tuple[Term, float]]:

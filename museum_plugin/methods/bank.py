@@ -43,6 +43,8 @@ class Anchor:
     """Whether the prompt was read without slots."""
     features: tuple[Tensor, ...] = ()
     """The teacher's block outputs, where a term needs them."""
+    new_picture: bool = False
+    """Whether it is a picture of the new style, under the trigger of an old one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ class ReplayBatch:
     """Index of each anchor's style in `Bank.groups`."""
     plain: tuple[bool, ...] = ()
     """Which prompts are read without slots; empty: none."""
+    new_pictures: tuple[bool, ...] = ()
+    """Which anchors are pictures of the new style; empty: none."""
+
+
+def of_kind(batch: ReplayBatch, *, new_pictures: bool) -> list[int]:
+    """The anchors that are pictures of the new style, or those that the previous museum drew: their places."""
+    marks = batch.new_pictures or (False,) * len(batch.groups)
+    return [i for i, mark in enumerate(marks) if mark is new_pictures]
 
 
 class Bank:
@@ -125,6 +135,7 @@ class Bank:
             ),
             groups=tuple(a.group for a in picked),
             plain=tuple(a.plain for a in picked),
+            new_pictures=tuple(a.new_picture for a in picked),
         )
 
 
@@ -143,6 +154,8 @@ class BankPlan:
     batch_size: int = 8
     plain: Mapping[str, float] = field(default_factory=dict)
     """By style: the share of its trajectories that are drawn with its plain words, without its slot."""
+    pictures: tuple[tuple[Tensor, str], ...] = ()
+    """Latents (C, h, w) of the new style's pictures, each with what it shows."""
 
 
 @torch.no_grad()
@@ -217,7 +230,7 @@ class StateCache:
 
     def __init__(self, museum: Museum, text: TextEncoding) -> None:
         self._museum = museum
-        self._text = text
+        self.text = text
         self._states: dict[bool, dict[tuple[str, bool], TextStates]] = {True: {}, False: {}}
 
     @torch.no_grad()
@@ -232,6 +245,6 @@ class StateCache:
         missing = sorted(set(asked) - set(known))
         if missing:
             with self._museum.slots.plain([is_plain for _, is_plain in missing]):
-                found = encode_prompts(self._museum.base, [prompt for prompt, _ in missing], self._text)
+                found = encode_prompts(self._museum.base, [prompt for prompt, _ in missing], self.text)
             known.update(zip(missing, found.rows(), strict=True))
         return TextStates.cat([known[key] for key in asked])

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import ReplayConfig
-from museum_plugin.methods.bank import Bank, BankPlan, StateCache, fill_bank, with_features
-from museum_plugin.methods.method import FEATURES, MOMENTS, REPLAY, Term
+from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.fisher import fisher_information
+from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, Term
 from museum_plugin.methods.moments import InputMoment, input_moments
+from museum_plugin.methods.new_pictures import anchors_on_new_pictures
 from museum_plugin.museum.museum import Museum
 
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
+_FISHER_ANCHORS = 24
+DRAWS = frozenset({REPLAY, FISHER})
+"""Needs for which the previous museum draws a bank."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +32,29 @@ class Material:
     """What the previous museum drew and showed."""
 
     bank: Bank | None
-    """None where no term asks for it, or nothing was to be drawn."""
+    """What every step predicts; None where no term asks for it, or nothing was to be drawn."""
     states: StateCache
     watched: tuple[str, ...]
     """Blocks of the U-Net whose outputs a term needs."""
     moments: dict[str, InputMoment]
     """By kohya key; empty unless a term needs them."""
+    fisher: dict[str, Tensor] = field(default_factory=dict)
+    """By parameter of the network; empty unless a term needs it."""
 
 
 def bank_plan(
-    replay: ReplayConfig, museum: Museum, captions: Sequence[str], sampling: SamplingPlan, key: tuple[int, str]
+    replay: ReplayConfig,
+    museum: Museum,
+    captions: Sequence[str],
+    pictures: Sequence[tuple[Tensor, str]],
+    sampling: SamplingPlan,
+    key: tuple[int, str],
 ) -> BankPlan:
     """What is drawn for the bank of a new style.
 
     Args:
         captions: of the new style, without trigger; those that the museum remembers of old styles are added.
+        pictures: latents (C, h, w) of the new style, each with what it shows.
         sampling: size of the pictures and how prompts are read; steps and guidance are those of `replay`.
         key: (seed, style), which decides every seed of the bank.
     """
@@ -50,6 +65,7 @@ def bank_plan(
         contents=tuple(dict.fromkeys([*captions, *old])),
         sampling=replace(sampling, steps=replay.sampling_steps, guidance=replay.guidance),
         seed=_seed(*key, "bank"),
+        pictures=tuple(pictures),
         plain={record.name: record.settings.get("slot_dropout", 0.0) for record in museum.ledger.styles},
     )
 
@@ -65,14 +81,30 @@ def gather_material(
     """
     needs = frozenset[str]().union(*(term.needs for term in terms))
     states = StateCache(museum, text)
-    bank = fill_bank(museum, plan, progress) if REPLAY in needs else None
+    bank = fill_bank(museum, plan, progress) if needs & DRAWS else None
     if bank is None or not bank.anchors:
         bank = None
     moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
+    fisher = fisher_information(bank, museum, states, _FISHER_ANCHORS, plan.seed) if bank and FISHER in needs else {}
+    bank = bank if REPLAY in needs else None
+    if NEW_PICTURES in needs:
+        bank = _with_new_pictures(bank, anchors_on_new_pictures(museum, plan, states, _groups(bank)), museum.styles())
     watched = Denoiser(museum.base).feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
     if bank and watched:
         bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
-    return Material(bank, states, watched, moments)
+    return Material(bank, states, watched, moments, fisher)
+
+
+def _groups(bank: Bank | None) -> int:
+    return len(bank.groups) if bank else 1
+
+
+def _with_new_pictures(bank: Bank | None, anchors: Sequence[Anchor], styles: Sequence[str]) -> Bank | None:
+    """The bank with a further group for each old style."""
+    if not anchors:
+        return bank
+    groups = [f"{style}, new pictures" for style in styles]
+    return Bank([*(bank.groups if bank else (NEUTRAL,)), *groups], [*(bank.anchors if bank else ()), *anchors])
 
 
 def _seed(*key: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,10 @@ REPLAY = "replay"
 """Need: every step also predicts a batch of the bank."""
 MOMENTS = "moments"
 """Need: the second moments of what old prompts feed each module of the U-Net, measured once a style."""
+NEW_PICTURES = "new pictures"
+"""Need: every step also predicts a batch of the new style's pictures under old triggers."""
+FISHER = "fisher"
+"""Need: how much old styles depend on each number of the LoRA, measured on the bank once a style."""
 FEATURES = "features"
 """Need: the U-Net blocks' outputs for the bank's batch, and the previous museum's for the same."""
 
@@ -31,6 +35,10 @@ class StyleStart:
     """By kohya key; empty unless a term needs them."""
     style_means: dict[tuple[int, int], Tensor]
     """Mean latent (C, h, w) of the style's pictures, for each latent size (h, w)."""
+    fisher: dict[str, Tensor] = field(default_factory=dict)
+    """By parameter of the network; empty unless a term needs it, or where there is no old style."""
+    block: int = 0
+    """How many rows at the end of each layer that is trained were opened for this style; 0: all are shared."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Term:
 
     name: str
     needs: frozenset[str] = frozenset()
+    grows = False
+    """Whether each style after the first gets a rank block of its own, `network_dim` wide."""
 
     def begin_style(self, start: StyleStart) -> None:
         """Before the first step of a style."""
@@ -69,6 +79,9 @@ class Term:
 
     def after_backward(self, museum: Museum) -> None:
         """When all gradients of a step are there, before they are clipped."""
+
+    def after_step(self, museum: Museum) -> None:
+        """When the optimizer has moved what it trains."""
 
     def end_style(self, museum: Museum) -> None:
         """After the last step of a style."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from museum_plugin.losses.denoising import min_snr_weight
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
 from museum_plugin.losses.weight_regularization import LowRank, feature_lock_penalty
+from museum_plugin.methods.bank import of_kind
 from museum_plugin.methods.method import MOMENTS, REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
@@ -53,6 +54,9 @@ class FunctionLock(Term):
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
         if step.replay is None or step.replay_pred is None or step.replay_alpha_bar is None:  # an empty bank
             return None
-        loss = function_lock_loss(step.replay_pred, step.replay.teacher_pred)
-        weight = min_snr_weight(step.replay_alpha_bar, _GAMMA, step.prediction_type)
-        return balanced_mean(loss * weight, step.replay.groups)
+        drawn = of_kind(step.replay, new_pictures=False)
+        if not drawn:
+            return None
+        loss = function_lock_loss(step.replay_pred[drawn], step.replay.teacher_pred[drawn])
+        weight = min_snr_weight(step.replay_alpha_bar[drawn], _GAMMA, step.prediction_type)
+        return balanced_mean(loss * weight, [step.replay.groups[i] for i in drawn])

@@ -8,6 +8,7 @@ from museum_plugin.losses.feature_regularization import feature_change_loss
 from museum_plugin.losses.function_lock import balanced_mean
 from museum_plugin.losses.style_distillation import style_distillation_loss, style_distillation_weight
 from museum_plugin.losses.weight_regularization import LowRank, weight_cosine_penalty
+from museum_plugin.methods.bank import of_kind
 from museum_plugin.methods.method import FEATURES, REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
@@ -60,5 +61,8 @@ class FeatureRegularization(Term):
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
         if step.replay is None:  # an empty bank was asked for
             return None
-        losses = feature_change_loss(step.features, step.replay.teacher_features)
-        return balanced_mean(losses, step.replay.groups)
+        drawn = of_kind(step.replay, new_pictures=False)
+        if not drawn:
+            return None
+        now, before = ([block[drawn] for block in blocks] for blocks in (step.features, step.replay.teacher_features))
+        return balanced_mean(feature_change_loss(now, before), [step.replay.groups[i] for i in drawn])

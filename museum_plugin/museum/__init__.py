@@ -10,6 +10,7 @@ lora_names.py    their tensors' names; strings only
 lora_file.py  other LoRA files: taken as a start, or merged into the base
 importing.py  another program's LoRA as the first content of a museum
 resize.py    another rank for the shared LoRA
+growth.py    a rank block for a style that is about to be learned
 removal.py   a style leaves the museum
 slots.py     learned token embeddings, one slot a style
 triggers.py  which words may open a slot, and in which order a museum takes them

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from museum_plugin.errors import MuseumFileError, OutputError
+from museum_plugin.config.files import unwritable
+from museum_plugin.errors import MuseumFileError
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.metadata import LEDGER_KEY
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
 
 
@@ -100,10 +100,7 @@ def replace_file(path: Path, parts: Sequence[bytes | memoryview], *, keep_histor
                 _preserve(real)
             os.replace(temporary, real)
     except OSError as error:
-        advice = "free some space" if error.errno in _NO_SPACE else "check the path and its permissions"
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; {advice} (an earlier file there is unchanged)"
-        ) from error
+        raise unwritable(path, error, "an earlier file there is unchanged") from error
     _sync_folder(real.parent)
     if keep_history is not None:
         _prune(real, keep_history)

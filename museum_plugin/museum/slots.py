@@ -82,7 +82,8 @@ class Slots:
         return slot
 
     def _rows(self, token_ids: tuple[int, ...]) -> tuple[Tensor, ...]:
-        return tuple(table.weight[list(token_ids)].detach().float().cpu() for table in self._tables)
+        tables = self._base.exact_words or tuple(table.weight for table in self._tables)
+        return tuple(table[list(token_ids)].detach().float().cpu() for table in tables)
 
     def close(self, style: str) -> Slot:
         """Freeze a slot: from now on its numbers never change."""

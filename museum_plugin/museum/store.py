@@ -49,13 +49,14 @@ def new_museum(
             prediction_type=base.prediction_type,
             name=base.name,
         ),
-        network=_network_record(network),
+        network=network_record(network),
         styles=(),
     )
     return Museum(base, network, Slots(base), ledger)
 
 
-def _network_record(network: LoRANetwork) -> NetworkRecord:
+def network_record(network: LoRANetwork) -> NetworkRecord:
+    """The shape of a LoRA."""
     shapes = {key: (layer.down.shape[0], layer.alpha) for key, layer in network.layers.items()}
     return NetworkRecord(
         rank=network.rank,

@@ -3,6 +3,7 @@
 loop.py         READ FIRST: the loop over styles and the loop over steps
 start.py        what can fail is found before anything is trained
 setup.py        everything a style needs before its first step
+previous.py     what the terms are given of the museum as it was before
 batch_order.py  which batch is learned when, over epochs, micro-steps and processes
 reader.py       the next batches' pictures, opened in threads
 inputs.py       what a step is given

@@ -24,7 +24,7 @@ from museum_plugin.judge.signature import signature
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.material import Material
-from museum_plugin.methods.method import Step, StyleStart, Term
+from museum_plugin.methods.method import Step, Term
 from museum_plugin.museum.file import FileForm, write_museum
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
@@ -33,14 +33,13 @@ from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.exhibition import with_exhibition
 from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_gate_says
 from museum_plugin.train.museum_file import MuseumFile
+from museum_plugin.train.previous import Shown, draw_material, style_start
 from museum_plugin.train.published import publish_result
 from museum_plugin.train.setup import (
     STATISTICS_PICTURES,
-    draw_material,
     open_slot,
     plan_in,
     slot_words_for,
-    style_means,
 )
 from museum_plugin.train.step import Rng, penalties
 
@@ -240,8 +239,9 @@ def begin_guest_style(
     )
     plan = plan_in(run, base, pictures.pictures[0].bucket)
     terms = build_terms(run.method.name, run.method.weights)
-    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
-    start = StyleStart(museum, material.bank, material.moments, style_means(latents, base.device))
+    shown = Shown(name, captions, tuple(zip(latents, pictures.each_content(museum.phrase(name)), strict=False)))
+    material = draw_material(run, museum, shown, plan, terms, visible=visible)
+    start = style_start(museum, material, latents)
     for term, _ in terms.values():
         term.begin_style(start)
     return GuestStyle(run, museum, settings, pictures, captions, latents, plan, terms, material)

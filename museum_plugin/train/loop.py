@@ -184,7 +184,10 @@ def _move(room: Classroom, lesson: Lesson, parameters: list[Parameter]) -> dict[
     training.optimizer.step()
     training.schedule.step()
     limit = run.network.scale_weight_norms
-    return {} if limit is None else limit_norms(room.museum.network, limit)
+    shown = {} if limit is None else limit_norms(room.museum.network, limit)
+    for term, _ in training.terms.values():
+        term.after_step(room.museum)
+    return shown
 
 
 def _check_gradients(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
@@ -20,28 +17,28 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.arguments import describe
-from museum_plugin.config.schema import ReplayConfig, RunConfig, StyleData
+from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.buckets import Size
 from museum_plugin.data.cache import LatentCache
-from museum_plugin.data.captions import contents_of
+from museum_plugin.data.captions import content_of, contents_of
 from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.data.picture import Picture
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, StateCache
-from museum_plugin.methods.material import Material, bank_plan, gather_material
-from museum_plugin.methods.method import REPLAY, StyleStart, Term
+from museum_plugin.museum.growth import add_block
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for
 from museum_plugin.train.checkpoint import Origin, Training
-from museum_plugin.train.exhibition import is_unmeasured, measured, with_exhibition
 from museum_plugin.train.identity import digests_in_words, identity_of
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.nonfinite import Skips
 from museum_plugin.train.optimizer import build_optimizer
 from museum_plugin.train.parameter_groups import parameter_groups
 from museum_plugin.train.paths import checkpoint_file, latents_folder
+from museum_plugin.train.previous import Shown, draw_material, style_start
 from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
@@ -117,12 +114,16 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     latents = _training_latents(room, dataset)
     captions = content_captions(dataset, " ".join(words))
     terms = build_terms(run.method.name if style.name else "finetune", run.method.weights)
+    block = run.network.rank if museum.styles() and any(term.grows for term, _ in terms.values()) else 0
+    if block:
+        add_block(museum, block)
     plan = sampling_plan(run, dataset, room)
     visible = room.accelerator.is_local_main_process
-    material = draw_material(run, museum, name, captions, plan, terms, visible=visible)
+    pictures = tuple(zip(latents, _contents(dataset, " ".join(words)), strict=True))
+    material = draw_material(run, museum, Shown(name, captions, pictures), plan, terms, visible=visible)
     if words:
         open_slot(museum, name, words, run.slot.init)
-    start = StyleStart(museum, material.bank, material.moments, style_means(latents, museum.base.device))
+    start = style_start(museum, material, latents, block)
     for term, _ in terms.values():
         term.begin_style(start)
     optimizer = build_optimizer(run.optimizer, parameter_groups(run, museum, style.name))
@@ -178,6 +179,15 @@ def content_captions(dataset: StyleDataset, trigger: str) -> tuple[str, ...]:
     return contents_of(((picture.caption, picture.subset) for picture in shown), trigger)
 
 
+def _contents(dataset: StyleDataset, trigger: str) -> list[str]:
+    """Of each picture of `_training_latents`."""
+    return [content_of(picture.caption, picture.subset, trigger) for picture in _style_pictures(dataset)]
+
+
+def _style_pictures(dataset: StyleDataset) -> list[Picture]:
+    return [picture for picture in dataset.pictures if not picture.subset.is_reg][:STATISTICS_PICTURES]
+
+
 def slot_words_for(museum: Museum, style: StyleData, vectors: int) -> tuple[str, ...]:
     """The slot words of a new style; the museum is not changed.
 
@@ -195,34 +205,6 @@ def open_slot(museum: Museum, name: str, words: tuple[str, ...], init: str) -> N
     museum.slots.open(name, words, tuple(single_token(museum.base, word) for word in words), init)
 
 
-def draw_material(
-    run: RunConfig,
-    museum: Museum,
-    name: str,
-    captions: tuple[str, ...],
-    plan: SamplingPlan,
-    terms: dict[str, tuple[Term, float]],
-    *,
-    visible: bool,
-) -> Material:
-    """What the terms need of the museum before a style changes it; imported styles are measured, too.
-
-    Args:
-        museum: attached.
-        name: of the style.
-        captions: of the style, without trigger.
-        visible: show how far the drawing is.
-    """
-    every = [term for term, _ in terms.values()]
-    draws = any(REPLAY in term.needs for term in every)
-    with _drawing(museum, run.replay, name, visible=visible and draws) as progress:
-        bank = bank_plan(run.replay, museum, captions, plan, (run.training.seed, name))
-        material = gather_material(museum, every, bank, TextEncoding.of(run.base), progress)
-    if any(is_unmeasured(record) for record in museum.ledger.styles):
-        museum.ledger = measured(museum, with_exhibition(museum.ledger, run, captions, plan))
-    return material
-
-
 def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, ...]:
     if room.run.training.cache_latents or room.run.training.cache_latents_to_disk:
         visible = room.accelerator.is_local_main_process
@@ -234,28 +216,7 @@ def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, .
 
             room.cache.prepare(dataset, show)
         room.museum.base.put_vae_away()
-    pictures = [p for p in dataset.pictures if not p.subset.is_reg][:STATISTICS_PICTURES]
-    return tuple(room.cache.latents([picture], [False])[0] for picture in pictures)
-
-
-def style_means(latents: tuple[Tensor, ...], device: torch.device) -> dict[tuple[int, int], Tensor]:
-    """Mean latent (C, h, w) for each latent size (h, w)."""
-    by_size: dict[tuple[int, int], list[Tensor]] = {}
-    for latent in latents:
-        by_size.setdefault((latent.shape[1], latent.shape[2]), []).append(latent)
-    return {size: torch.stack(group).mean(dim=0).to(device) for size, group in by_size.items()}
-
-
-@contextmanager
-def _drawing(museum: Museum, replay: ReplayConfig, name: str, *, visible: bool) -> Iterator[Callable[[int], object]]:
-    """A progress bar for the bank of a style.
-
-    Yields:
-        what is called with the number of trajectories just drawn.
-    """
-    total = replay.neutral + replay.latents_each(len(museum.styles())) * len(museum.styles())
-    with tqdm(total=total, desc=f"{name}: the previous museum draws", leave=False, disable=not visible) as bar:
-        yield bar.update
+    return tuple(room.cache.latents([picture], [False])[0] for picture in _style_pictures(dataset))
 
 
 def latent_cache(run: RunConfig, museum: Museum) -> LatentCache:

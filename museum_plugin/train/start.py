@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ from accelerate import Accelerator
 from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.schedule import with_zero_terminal_snr
+from museum_plugin.config.files import unwritable
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.schema import LossConfig, NetworkConfig, RunConfig
-from museum_plugin.errors import ConfigError, OutputError
-from museum_plugin.methods import build_terms
+from museum_plugin.errors import ConfigError, MuseumFileError, OutputError
+from museum_plugin.methods import build_terms, grows
 from museum_plugin.museum.dropout import Dropout
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.lora import Networks, target_modules
@@ -117,9 +119,7 @@ def check_writable(path: Path, *, make_folder: bool) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{real.name}.", suffix=".tmp"):
             pass
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; check the path and its permissions"
-        ) from error
+        raise unwritable(path, error) from error
     if real.is_dir():
         raise OutputError(f"{path}: cannot be written: it is a folder; give the path of a file")
 
@@ -273,5 +273,18 @@ def check_shape(run: RunConfig, ledger: Ledger, path: Path, shapes: Mapping[str,
     """
     network, text = run.network, run.network.train_text_encoder
     # With dim_from_weights a museum, as long as it is there, says itself what its shape is.
-    usual = ledger.network if network.dim_from_weights else network
-    check_network(ledger, path, rank=usual.rank, alpha=usual.alpha, with_text_encoder=text, shapes=shapes)
+    rank, alpha = (getattr(ledger.network if network.dim_from_weights else network, x) for x in ("rank", "alpha"))
+    if grows(run.method):
+        _check_scale(ledger, path, rank, alpha)
+        rank, alpha, shapes = ledger.network.rank, ledger.network.alpha, None
+    check_network(ledger, path, rank=rank, alpha=alpha, with_text_encoder=text, shapes=shapes)
+
+
+def _check_scale(ledger: Ledger, path: Path, rank: int, alpha: float) -> None:
+    """Refuse a rank block under another scale than that of the museum's layers, which is one for all blocks."""
+    scale = ledger.network.alpha / ledger.network.rank
+    if not math.isclose(alpha / rank, scale):
+        raise MuseumFileError(
+            f"{path}: this museum has network_alpha / network_dim {scale:g}, and so has every further rank block; with "
+            f"network_dim {rank} give network_alpha {scale * rank:g}, not {alpha:g}"
+        )

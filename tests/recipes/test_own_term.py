@@ -33,6 +33,9 @@ class Still(Term):
         for gradient in gradients:
             gradient.zero_()
 
+    def after_step(self, museum: Museum) -> None:
+        CALLS.append("moved")
+
     def end_style(self, museum: Museum) -> None:
         CALLS.append("end")
 
@@ -47,7 +50,7 @@ def test_a_term_sees_all_gradients_before_the_optimizer_does(
 
     assert teach(school.command(*flags)).code == 0
 
-    step = ["penalty", "penalty", "gradients"]
+    step = ["penalty", "penalty", "gradients", "moved"]
     assert (["begin", *step * STEPS, "end"] if weight else []) == CALLS
     ups = [tensor for name, tensor in school.numbers().items() if "lora_up" in name]
     assert all(torch.equal(up, torch.zeros_like(up)) for up in ups) is bool(weight)

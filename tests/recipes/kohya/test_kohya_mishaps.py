@@ -99,6 +99,7 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "no museum": ({"museum": ""}, {}, 'museum is missing; give it as "museum='),
     "no style": ({"style": ""}, {}, 'style is missing; give it as "style='),
     "method": ({"method": "magic"}, {}, "method: found 'magic', allowed: finetune, paper, museum"),
+    "rank blocks": ({"method": "olora"}, {}, "method: found 'olora', which gives each style new parameters"),
     "term": ({"term_weights": "lock=1"}, {}, "term_weights: found 'lock', allowed:"),
     "trigger": ({"trigger": "house"}, {}, "trigger 'house' is an ordinary word"),
     "dropout": ({"dropout": "0.1"}, {}, "network_args: found 'dropout'"),

@@ -70,8 +70,12 @@ def test_a_base_is_known_again_although_its_text_encoder_was_rounded(folder: Pat
     fingerprint = exact.fingerprint
     exact.text_encoders[0].to(torch.float16)
     assert borrow(exact).fingerprint == fingerprint
+    words = load_base(folder).text_encoders[0].get_input_embeddings().weight
+    assert borrow(exact).exact_words == ()
     exact.text_encoders[0].to(torch.bfloat16)
-    assert borrow(exact, path=folder).fingerprint == fingerprint
+    borrowed = borrow(exact, path=folder)
+    assert borrowed.fingerprint == fingerprint
+    assert torch.equal(borrowed.exact_words[0], words)
     with pytest.raises(BaseModelError, match="rounded to bf16 by the trainer"):
         borrow(exact, path=tmp_path / "elsewhere")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from museum_plugin.__main__ import main
@@ -21,9 +22,13 @@ from museum_plugin.errors import BaseModelError
 from museum_plugin.judge import grid
 from museum_plugin.judge.retention import Exhibition, draw
 from museum_plugin.museum.file import read_museum, write_museum
-from museum_plugin.museum.store import open_museum
+from museum_plugin.museum.slots import Slot
+from museum_plugin.museum.store import content_of, new_museum, open_museum
+from museum_plugin.museum.triggers import single_token
+from tests.sdxl_models import write_tiny_sdxl
 from tests.tiny_models import write_tiny_base
-from tests.unit.cli.museums import museum_command
+from tests.tiny_museums import shake
+from tests.unit.cli.museums import SLOT_WORDS, museum_command, with_exhibition, with_style
 
 
 def sample(museum: Path, *words: str) -> list[Path]:
@@ -241,3 +246,24 @@ def test_file_names_are_short_and_different() -> None:
     assert len(set(names.values())) == len(texts)
     assert all(len(name) <= 42 and not set(name) & set("/\\.: ") for name in names.values())
     assert names["Größe 水彩"] == "größe-水彩"
+
+
+def test_sdxl_draws_as_its_museum_does(tmp_path: Path) -> None:
+    folder, path = write_tiny_sdxl(tmp_path / "sdxl"), tmp_path / "mine.safetensors"
+    base = load_base(folder)
+    museum = new_museum(base, rank=2, alpha=1.0, seed=1, with_text_encoder=True)
+    rng, (word, *_) = torch.Generator().manual_seed(0), SLOT_WORDS.values()
+    shake(museum.network, rng)
+    vectors = tuple(torch.randn(1, width, generator=rng) for width in (8, 12))
+    token = single_token(base, word)
+    museum.slots.add(Slot("ink", (word,), (token,), vectors))
+    museum.ledger = with_style(with_exhibition(museum.ledger), "ink", token, str(folder))
+    write_museum(path, content_of(museum), keep_history=0)
+
+    words = ("--prompt", "a red cat", "--seed", "3", "--width", "128")
+    plan, drawn = SamplingPlan(128, 64, steps=2, guidance=3.0), []
+    for style in ("ink", None):
+        (picture,) = sample(path, *(("--style", style) if style else ()), *words)
+        drawn.append(pixels(picture))
+        assert drawn[-1] == by_hand(path, folder, "a red cat", 3, style, plan)
+    assert drawn[0] != drawn[1]

@@ -23,6 +23,7 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--max_token_length", "150"], "base.max_token_length", 150),
     (["--weighted_captions"], "base.weighted_captions", True),
     (["--network_dim", "4", "--network_alpha", "2"], "network.alpha", 2.0),
+    (["--network_dim", "4", "--network_alpha", "0"], "network.alpha", 4.0),
     (["--network_dim", "4"], "network.alpha", 4.0),
     (["--network_dim", "4"], "network.rank", 4),
     (["--network_dropout", "0.1"], "network.dropout", 0.1),

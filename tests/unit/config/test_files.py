@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from museum_plugin.config.files import write_atomically
+from museum_plugin.config.files import unwritable, write_atomically
 from museum_plugin.errors import OutputError, StoppedAtOnce
 
 
@@ -33,3 +34,13 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_atomically(tmp_path, b"a folder is there")
     assert list(tmp_path.iterdir()) == []
     assert [entry.name for entry in tmp_path.parent.iterdir() if entry.name.endswith(".tmp")] == []
+
+
+def test_a_full_disk_asks_for_space_and_other_trouble_for_a_look() -> None:
+    full, closed = OSError(errno.ENOSPC, "No space left"), OSError(errno.EACCES, "Permission denied")
+    assert str(unwritable(Path("a"), full, "b stays")) == (
+        "a: cannot be written: No space left; free some space (b stays)"
+    )
+    assert str(unwritable(Path("a"), closed)) == (
+        "a: cannot be written: Permission denied; check the path and its permissions"
+    )

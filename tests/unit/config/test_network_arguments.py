@@ -46,6 +46,7 @@ def test_what_needs_another_argument_is_typed_with_it() -> None:
 
     assert (given.conv_alpha, given.block_alphas, given.conv_block_dims) == (1.0, (4.0,) * 25, (4,) * 25)
     assert read("conv_dim=0", "conv_alpha=1") == NetworkArguments()
+    assert read("conv_dim=4", "conv_alpha=0").conv_alpha == 4.0, "sd-scripts: an alpha of 0 is the rank"
 
 
 def test_a_table_says_the_same() -> None:

@@ -48,13 +48,13 @@ def test_a_run_without_mistakes_is_read_as_always() -> None:
 def test_every_flag_and_key_that_is_wrong_is_told() -> None:
     Path("run.toml").write_text("learnig_rate = 1\nseed = [1]\nconfig_file = 'b'\n", encoding="utf-8")
     found = gathered(
-        "--config_file=run.toml", "--config_file=gone.toml", "--network_dim=0", "--network_alpha=0",
+        "--config_file=run.toml", "--config_file=gone.toml", "--network_dim=0", "--network_alpha=-1",
         "--max_train_steps=x", "--vae_batch_size=-1", "--stepz=1", "--log_with=all", "--dataset_config=ukiyoe.toml",
         "--sample_prompts=gone.txt",
     )  # fmt: skip
     for told in (
         "run.toml: learnig_rate: unknown", "run.toml: seed: found [1]", "config file names no other", "gone.toml",
-        "--network_dim: found 0", "--network_alpha: found 0", "--max_train_steps: found 'x'",
+        "--network_dim: found 0", "--network_alpha: found -1", "--max_train_steps: found 'x'",
         "--vae_batch_size: found '-1'",
         "--stepz: unknown", "which needs --logging_dir", 'sample_prompts: no file "gone.txt"',
     ):  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from museum_plugin.base.encode import encode_prompts, token_embedding
-from museum_plugin.base.load import BaseModel
+from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.slots import Slot, Slots
@@ -32,6 +34,20 @@ def embedded(base: BaseModel, words: str) -> torch.Tensor:
     table = token_embedding(base.text_encoders[0])
     ids = base.tokenizers[0](words, add_special_tokens=False, return_tensors="pt").input_ids
     return table(ids)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_bases_own_embeddings_are_kept_as_they_were_loaded(base_folder: Path, dtype: torch.dtype) -> None:
+    """Export gives them to clients beside the slot, and a run in half precision rounds the text encoder."""
+    base = load_base(base_folder)
+    token = single_token(base, WORD)
+    exact = token_embedding(base.text_encoders[0]).weight[token].clone()
+    rounded = base.to(torch.device("cpu"), dtype)
+    assert token_embedding(rounded.text_encoders[0]).weight.dtype == dtype
+    slots = Slots(rounded.to(torch.device("cpu"), dtype))
+    slots.open("ink", (WORD,), (token,), "own")
+    assert torch.equal(slots.base_rows["ink"][0], exact[None])
+    assert not torch.equal(exact.to(dtype).float(), exact)
 
 
 def test_a_slot_acts_at_its_word_and_nowhere_else(base: BaseModel) -> None:
