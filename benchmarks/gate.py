@@ -13,12 +13,11 @@ of all these museums were known, so this shows that they separate them, not that
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.forgetting import Result
+from benchmarks.result import Result, read_result
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.retention import Verdict
@@ -77,8 +76,8 @@ def main() -> None:
     args = parser.parse_args()
     gate = GateConfig(kept=args.kept, drift=args.drift)
     by_seed: dict[str, list[Judged]] = {}
-    for file in sorted(args.results.glob("*.json")):
-        result = Result(**json.loads(file.read_text()))
+    for file in sorted(args.results.glob("*-[0-9]*.json")):
+        result = read_result(file)
         by_seed.setdefault(f"seed {result.seed}", []).extend(museums(result))
     print(f"{'':10}{RUINED:>18}{BETWEEN:>18}{GOOD:>18}")
     for label, group in by_seed.items():

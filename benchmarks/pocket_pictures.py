@@ -44,13 +44,21 @@ class Shown:
         return (self.reading.style.argmax(dim=1) == STYLE_NAMES.index(style)).float().mean().item()
 
 
-def show(base: BaseModel, classifier: Classifier, scenes: list[Scene], phrase: str, *, seed: int) -> Shown:
+def show(
+    base: BaseModel,
+    classifier: Classifier,
+    scenes: list[Scene],
+    phrase: str,
+    *,
+    seed: int,
+    plan: SamplingPlan = PLAN,
+) -> Shown:
     """Draw scenes, each with its own seed, with a trigger phrase ("" for none), through whatever is attached."""
     parts = []
     for at in range(0, len(scenes), 25):
         some = scenes[at : at + 25]
         prompts = [f"{scene.caption()} in {phrase} style" if phrase else scene.caption() for scene in some]
         seeds = [seed + at + i for i in range(len(some))]
-        parts.append(decode_latents(base, sample_latents(base, prompts, seeds, PLAN)))
+        parts.append(decode_latents(base, sample_latents(base, prompts, seeds, plan)))
     images = torch.cat(parts)
     return Shown(tuple(scenes), images, classifier.read(images))

@@ -17,9 +17,9 @@ from statistics import mean
 
 import torch
 
-from benchmarks.forgetting import DRAWN_SEED
 from benchmarks.lessons import run_config
 from benchmarks.pocket_pictures import show
+from benchmarks.teaching import DRAWN_SEED
 from museum_plugin.base.load import load_base
 from museum_plugin.museum.store import open_museum
 from museum_plugin.pocket.classifier import Classifier, load_classifier

@@ -23,6 +23,8 @@ def report_lines(report: Report) -> list[str]:
     lines += ["", "what is written", *_indented_entries(report.files)]
     if report.clients:
         lines += ["", "the museum file in other programs", *[f"  {printable(text)}" for text in report.clients]]
+    if report.capacity:
+        lines += ["", "how full the museum is", *[f"  {printable(text)}" for text in report.capacity]]
     for title, texts in (("warnings", report.warnings), ("problems", report.problems)):
         lines += ["", f"{title}: {len(texts) or 'none'}", *[f"  {printable(text)}" for text in texts]]
     return lines

@@ -11,6 +11,7 @@ from functools import partial
 
 from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
+from museum_plugin.cli.check_capacity import capacity_of
 from museum_plugin.cli.check_model import clients_of, known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
@@ -91,6 +92,8 @@ class Report:
     """What the whole run writes -> where."""
     clients: tuple[str, ...]
     """What each program that draws does with the museum file as it is now, one line each; none where there is none."""
+    capacity: tuple[str, ...]
+    """How full the museum is, and what can be done; none where there is no museum yet."""
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     """What training would refuse, one line each."""
@@ -130,6 +133,7 @@ def examine(argv: Sequence[str]) -> Report:
         styles=tuple(styles),
         files=_files(run),
         clients=clients_of(run),
+        capacity=capacity_of(run, base),
         warnings=tuple(dict.fromkeys([*warnings, *_thoughts(styles)])),
         problems=tuple(" ".join(str(error).split()) for error in problems.found),
     )

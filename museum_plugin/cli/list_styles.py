@@ -9,8 +9,8 @@ from museum_plugin.cli.parser import add_museum_path
 from museum_plugin.cli.quick_ledger import ledger_of
 from museum_plugin.cli.text_lines import counted, file_size, printable, table
 from museum_plugin.judge.matrix import kept_share, percent
+from museum_plugin.museum.latest_scores import scores_now
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.removal import scores_now
 
 _HEADING = ("#", "style", "trigger", "taught (UTC)", "steps", "pictures", "score now", "when learned", "kept")
 _NUMBERS = (0, 4, 5, 6, 7, 8)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
+
 from museum_plugin.base.hub import is_hub_name
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.cli.parser import BASE_FLAG
 from museum_plugin.config.arguments import POCKET_MODEL
 from museum_plugin.config.read import existing
@@ -13,7 +17,10 @@ from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import BaseModelError
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.lora_file import merge_all_into_base
 from museum_plugin.museum.store import content_of, open_museum
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
@@ -38,6 +45,36 @@ def load_base_of(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel
     place = f"not at {recorded} any more" if recorded else "at an unknown place"
     name = f"{ledger.base.name!r} ({ledger.base.family})"
     raise BaseModelError(f"{museum}: its base model {name} is {place}; give its folder with --{BASE_FLAG}")
+
+
+def base_to_draw_with(museum: Path, ledger: Ledger, chosen: Path | None) -> BaseModel:
+    """The base of a museum as its newest style was judged on it: noise schedule, merged weights, device, precision.
+
+    Raises:
+        BaseModelError, MuseumFileError: see `load_base_of`; or the weights that were merged in cannot be read.
+    """
+    base = _scheduled(load_base_of(museum, ledger, chosen), ledger)
+    return _with_base_weights(base, museum, ledger).to(PartialState().device, _precision(ledger))
+
+
+def _scheduled(base: BaseModel, ledger: Ledger) -> BaseModel:
+    """Under the noise schedule that the newest style was judged on."""
+    recorded = ledger.styles[-1].settings.get("zero_terminal_snr") if ledger.styles else None
+    return with_zero_terminal_snr(base) if recorded is True else base
+
+
+def _with_base_weights(base: BaseModel, museum: Path, ledger: Ledger) -> BaseModel:
+    """With the LoRA files merged in that the newest style was taught on."""
+    settings = ledger.styles[-1].settings if ledger.styles else {}
+    paths = [existing(Path(path), museum.parent) for path in settings.get("base_weights") or []]
+    return merge_all_into_base(base, paths, settings.get("base_weights_multiplier") or [])
+
+
+def _precision(ledger: Ledger) -> torch.dtype:
+    """As the newest style was judged; a CPU draws in float32, which it does faster."""
+    recorded = ledger.styles[-1].settings.get("mixed_precision") if ledger.styles else None
+    on_cpu = PartialState().device.type == "cpu"
+    return torch.float32 if on_cpu else _DTYPES.get(str(recorded), torch.float32)
 
 
 def with_base_rows(path: Path, content: MuseumContent, chosen: Path | None) -> MuseumContent:

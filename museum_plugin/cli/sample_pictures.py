@@ -6,29 +6,23 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
 from PIL import Image
 from tqdm import tqdm
 
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
-from museum_plugin.base.schedule import with_zero_terminal_snr
-from museum_plugin.cli.museum_base import load_base_of
+from museum_plugin.cli.museum_base import base_to_draw_with
 from museum_plugin.cli.sample import Column, Order, slugs
 from museum_plugin.config.files import write_atomically
-from museum_plugin.config.read import existing
 from museum_plugin.errors import ConfigError
 from museum_plugin.judge.grid import to_pictures, write_grid
 from museum_plugin.judge.lettering import png
 from museum_plugin.judge.retention import Exhibition, draw
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.lora_file import merge_all_into_base
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
 
-_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _BAR_AFTER = 2.0
 """Seconds; what is faster needs no progress bar."""
 
@@ -62,10 +56,9 @@ def drawn(order: Order, ledger: Ledger, chosen_base: Path | None) -> Iterator[tu
     Raises:
         MuseumError: base or museum cannot be used, or what is drawn is not finite.
     """
-    base = _scheduled(load_base_of(order.museum, ledger, chosen_base), ledger)
-    base = _with_base_weights(base, order.museum, ledger)
+    base = base_to_draw_with(order.museum, ledger, chosen_base)
     plan = plan_on(base, order)
-    museum = open_museum(order.museum, base.to(PartialState().device, _precision(ledger)))
+    museum = open_museum(order.museum, base)
     jobs = [(column, prompt, seed) for column in order.columns for prompt in order.prompts for seed in order.seeds]
     with (
         museum.attached(),
@@ -87,26 +80,6 @@ def plan_on(base: BaseModel, order: Order) -> SamplingPlan:
         if side % factor:
             raise ConfigError(f"--{name}: found {side}, allowed: a multiple of {factor} pixels")
     return plan
-
-
-def _scheduled(base: BaseModel, ledger: Ledger) -> BaseModel:
-    """Under the noise schedule that the newest style was judged on."""
-    recorded = ledger.styles[-1].settings.get("zero_terminal_snr") if ledger.styles else None
-    return with_zero_terminal_snr(base) if recorded is True else base
-
-
-def _with_base_weights(base: BaseModel, museum: Path, ledger: Ledger) -> BaseModel:
-    """With the LoRA files merged in that the newest style was taught on."""
-    settings = ledger.styles[-1].settings if ledger.styles else {}
-    paths = [existing(Path(path), museum.parent) for path in settings.get("base_weights") or []]
-    return merge_all_into_base(base, paths, settings.get("base_weights_multiplier") or [])
-
-
-def _precision(ledger: Ledger) -> torch.dtype:
-    """As the newest style was judged; a CPU draws in float32, which it does faster."""
-    recorded = ledger.styles[-1].settings.get("mixed_precision") if ledger.styles else None
-    on_cpu = PartialState().device.type == "cpu"
-    return torch.float32 if on_cpu else _DTYPES.get(str(recorded), torch.float32)
 
 
 def _picture(museum: Museum, column: Column, exhibition: Exhibition) -> Image.Image:

@@ -13,6 +13,7 @@ from museum_plugin.cli.rollback import version_table
 from museum_plugin.cli.style_pages import json_line, matrix_lines, style_lines
 from museum_plugin.cli.text_lines import counted, entry, indented, printable, table
 from museum_plugin.museum.history import history_folder
+from museum_plugin.museum.latest_scores import LATEST_SCORES
 from museum_plugin.museum.ledger import REMOVED, Ledger
 
 _EXHIBITION = "exhibition"
@@ -61,7 +62,7 @@ def museum_lines(path: Path, ledger: Ledger) -> list[str]:
         *[
             line
             for name, value in ledger.extra.items()
-            if name not in (_EXHIBITION, REMOVED)
+            if name not in (_EXHIBITION, REMOVED, LATEST_SCORES)
             for line in entry(name, json_line(value))
         ],
         "",

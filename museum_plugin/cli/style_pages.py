@@ -8,8 +8,8 @@ from typing import Any
 from museum_plugin.cli.list_styles import kept_text, minute, score
 from museum_plugin.cli.text_lines import counted, entry, indented, table
 from museum_plugin.judge.matrix import average_forgetting, backward_transfer
+from museum_plugin.museum.latest_scores import changed_scores, scores_now
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.removal import scores_now
 
 _LONGEST_VALUE = 400
 """Letters of one value; `--json` shows all of it."""
@@ -57,8 +57,9 @@ def matrix_lines(ledger: Ledger) -> list[str]:
     rows = [["", *names]]
     rows += [[f"after {name}", *map(score, row), *blank[len(row) :]] for name, row in zip(names, matrix, strict=True)]
     latest = [scores_now(ledger).get(name) for name in names]
-    if latest != list(matrix[-1]):
-        rows.append([f"without {ledger.removed[-1]['name']}", *map(score, latest)])
+    after, _ = changed_scores(ledger)
+    if after:
+        rows.append([after, *map(score, latest)])
     kept = [kept_text(latest[i], matrix[i][i]) for i in range(len(names) - 1)]
     lines = table([*rows, ["kept now", *kept, "new"]], right=range(1, len(names) + 1))
     whole = [[value for value in row if value is not None] for row in matrix]

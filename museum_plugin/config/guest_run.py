@@ -16,7 +16,9 @@ from museum_plugin.config.schema import NetworkArguments, RunConfig, StyleData, 
 from museum_plugin.errors import ConfigError
 
 _VERDICT = ("sample_steps", "sample_guidance")
-_OURS = (*(flag.name for flag in MUSEUM_FLAGS), *_VERDICT)
+_OF_OUR_LOOP = ("gate_extra_steps", "judge_every", "stop_when_learned")
+"""What only a loop of our own can do."""
+_OURS = (*(flag.name for flag in MUSEUM_FLAGS if flag.name not in _OF_OUR_LOOP), *_VERDICT)
 _LAYERS = tuple(field.name for field in fields(NetworkArguments))
 _WHERE = "network_args"
 _TAKEN = (
@@ -116,6 +118,10 @@ def _check_possible(given: Mapping[str, Any]) -> None:
 def _museum(network_args: Mapping[str, str]) -> list[tuple[str, str]]:
     known = (*_OURS, *_LAYERS)
     for name in network_args:
+        require(
+            name not in _OF_OUR_LOOP,
+            f"{_WHERE}: {name}: cannot be used where sd-scripts has the loop; leave it out, or use train_museum.py",
+        )
         if name not in known:
             raise refusal(_WHERE, name, ", ".join(known) + did_you_mean(name, known))
     return [(name, text) for name, text in network_args.items() if name in _OURS and text != ""]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.judge.matrix import percent
 from museum_plugin.judge.retention import NO_TRIGGER, Verdict
 
-_TELLING = 0.2
+TELLING = 0.2
 """Of a score below this the noise of a few pictures is too large a part. Source: ours."""
 
 
@@ -21,7 +22,7 @@ def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) 
         before: the score of each old style right after it was learned.
         gate: the thresholds; its mode is not looked at.
     """
-    telling = {name: was for name, was in before.items() if was >= _TELLING}
+    telling = {name: was for name, was in before.items() if was >= TELLING}
     found = [
         f"{name} keeps {percent(share)} (gate_kept: {percent(gate.kept)})"
         for name, share in verdict.kept(telling).items()
@@ -33,6 +34,12 @@ def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) 
         for name in new
         if verdict.scores[name] < gate.learned
     ]
-    if verdict.drift > gate.drift and (telling or any(verdict.scores[name] >= _TELLING for name in new)):
+    if verdict.drift > gate.drift and (telling or any(verdict.scores[name] >= TELLING for name in new)):
         found.append(f"{NO_TRIGGER}: drift {verdict.drift:.2f} (gate_drift: {gate.drift:g})")
     return found
+
+
+def is_learned(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) -> bool:
+    """Whether the new style scores `stop_when_learned` while all that the gate looks at is kept; else never."""
+    target = gate.stop_when_learned
+    return target is not None and not objections(verdict, before, replace(gate, learned=max(target, gate.learned)))

@@ -143,3 +143,17 @@ def style_score(drawn: Signature, style: Signature, base: Signature) -> float:
     if whole == 0:
         return 1.0 if off == 0 else 0.0
     return min(1.0, max(0.0, 1 - off / whole))
+
+
+def statistics_shift(now: Signature, before: Signature, base: Signature) -> float:
+    """distance(now, before) / distance(before, base): how far pictures of one trigger have moved; >= 0. Source: ours.
+
+    At 1 they have moved as far as the style lies from the base. Where the style was drawn as the base draws there is
+    no scale: 0 if nothing moved, else 1.
+
+    Args:
+        now, before: of pictures that the museum draws now and drew before, from the same prompts and seeds.
+        base: of what the bare base draws for them without a trigger.
+    """
+    moved, whole = distance(now, before), distance(before, base)
+    return moved / whole if whole > 0 else float(moved > 0)

@@ -31,6 +31,27 @@ def function_lock_loss(pred: Tensor, teacher_pred: Tensor) -> Tensor:
     return denoising_loss(pred, teacher_pred)
 
 
+def lost_share(pred: Tensor, teacher_pred: Tensor, base_pred: Tensor) -> float:
+    """How much of what a museum does to its base is lost: sum (pred - teacher)^2 / sum (teacher - base)^2.
+
+    Source: ours. 0: nothing, 1: as much as if the museum did nothing any more.
+
+    Args:
+        pred: (N, ...) predictions of the museum as it is now.
+        teacher_pred: (N, ...) those of the museum before.
+        base_pred: (N, ...) those of the bare base.
+    Raises:
+        ValueError: shapes do not agree, a tensor is empty, or the museum before did nothing.
+    """
+    if not pred.shape == teacher_pred.shape == base_pred.shape or pred.numel() == 0:
+        shapes = [tuple(tensor.shape) for tensor in (pred, teacher_pred, base_pred)]
+        raise ValueError(f"three sets of predictions of one shape, none empty, found {shapes}")
+    whole = (teacher_pred.double() - base_pred.double()).square().sum().item()
+    if whole == 0:
+        raise ValueError("a museum that does nothing to its base has nothing to lose")
+    return (pred.double() - teacher_pred.double()).square().sum().item() / whole
+
+
 def balanced_mean(losses: Tensor, groups: Sequence[int]) -> Tensor:
     """Mean over groups of the mean in each group, so that each style counts alike, however often it was drawn.
 

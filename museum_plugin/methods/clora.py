@@ -9,7 +9,7 @@ from museum_plugin.losses.weight_regularization import LowRank
 from museum_plugin.methods.method import Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
-WEIGHTS = {"self_regularization": 1.0}
+WEIGHTS = {"self_regularization": 30.0}
 
 
 class SelfRegularization(Term):

@@ -9,7 +9,7 @@ from museum_plugin.methods.bank import of_kind
 from museum_plugin.methods.method import NEW_PICTURES, Step, Term
 from museum_plugin.museum.museum import Museum
 
-WEIGHTS = {"old_predictions": 1.0}
+WEIGHTS = {"old_predictions": 3.0}
 
 
 class OldPredictions(Term):

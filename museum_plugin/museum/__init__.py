@@ -10,6 +10,9 @@ lora_names.py    their tensors' names; strings only
 lora_file.py  other LoRA files: taken as a start, or merged into the base
 importing.py  another program's LoRA as the first content of a museum
 resize.py    another rank for the shared LoRA
+compact.py   which rank each layer needs
+fullness.py  how much of the rank is in use
+latest_scores.py  what styles score now, where no lesson was the last change
 growth.py    a rank block for a style that is about to be learned
 removal.py   a style leaves the museum
 slots.py     learned token embeddings, one slot a style

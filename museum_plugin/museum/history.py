@@ -52,6 +52,14 @@ def history(path: Path) -> list[Version]:
     return [_version(number, kept) for number, kept in _kept(_real(path))]
 
 
+def previous_version(path: Path) -> Version | None:
+    """The newest whole version that differs from the museum file; None where none is kept."""
+    for version in reversed(history(path)):
+        if version.style_count is not None and not _same(version.path, _real(path)):
+            return version
+    return None
+
+
 def rollback(path: Path, version: int | None = None) -> Version:
     """Bring an earlier version back in place of a museum file; the file that was there becomes the newest version.
 
@@ -135,9 +143,8 @@ def _chosen(path: Path, version: int | None) -> Version:
         raise MuseumFileError(f"{path}: no earlier version is kept; looked in {history_folder(path)}")
     numbers = ", ".join(str(each.number) for each in kept if each.style_count is not None) or "none"
     if version is None:
-        for each in reversed(kept):
-            if each.style_count is not None and not _same(each.path, _real(path)):
-                return each
+        if (found := previous_version(path)) is not None:
+            return found
         raise MuseumFileError(f"{path}: no whole earlier version differs from it; looked in {history_folder(path)}")
     for each in kept:
         if each.number == version and each.style_count is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from museum_plugin.errors import ConfigError
+from museum_plugin.museum.latest_scores import scores_now, with_latest_scores
 from museum_plugin.museum.ledger import REMOVED, Ledger
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def ledger_without(
     Source: ours.
 
     Args:
-        scores: of the styles that stay, measured after the removal; None: what the removed style's record says of them,
-            if it was the newest, since the LoRA has not changed.
+        scores: of the styles that stay, measured after the removal; None: as they were, since the LoRA has not changed.
         now: the time that is noted; None: the present.
     Raises:
         MuseumFileError: no such style.
@@ -58,10 +58,6 @@ def ledger_without(
     left = tuple(record for record in ledger.styles if record.name != name)
     if not left:
         raise ConfigError(f"style {name!r} is the only one of this museum; to be rid of it, delete the file")
-    if scores is None:
-        last = gone if ledger.styles[-1] is gone else left[-1]
-        scores = {record.name: last.scores[record.name] for record in left if record.name in last.scores}
-        scores |= _measured_later(ledger)
     note: dict[str, Any] = {
         "name": name,
         "trigger": gone.trigger,
@@ -69,25 +65,6 @@ def ledger_without(
         "taught_at": gone.taught_at,
         "removed_at": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
         "how": how,
-        "newest_left": left[-1].name,
-        "scores": {style: score for style, score in scores.items() if style != name},
     }
-    return replace(ledger, styles=left, extra={**ledger.extra, REMOVED: [*ledger.removed, note]})
-
-
-def scores_now(ledger: Ledger) -> dict[str, float]:
-    """Style -> its latest score: after the newest style, or after what was removed since then."""
-    newest = ledger.styles[-1].scores if ledger.styles else {}
-    names = {record.name for record in ledger.styles}
-    return {name: score for name, score in {**newest, **_measured_later(ledger)}.items() if name in names}
-
-
-def _measured_later(ledger: Ledger) -> dict[str, float]:
-    """What was noted of the styles when one was removed, if no other was taught since."""
-    if not ledger.removed or not ledger.styles:
-        return {}
-    note = ledger.removed[-1]
-    scores = note.get("scores")
-    if note.get("newest_left") != ledger.styles[-1].name or not isinstance(scores, dict):
-        return {}
-    return {name: float(score) for name, score in scores.items() if isinstance(score, (int, float))}
+    after = replace(ledger, styles=left, extra={**ledger.extra, REMOVED: [*ledger.removed, note]})
+    return with_latest_scores(after, scores_now(ledger) if scores is None else scores, f"without {name}")

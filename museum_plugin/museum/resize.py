@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from museum_plugin.errors import ConfigError
+from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.keys import tensor_names
 from museum_plugin.museum.ledger import NetworkRecord
@@ -60,43 +61,69 @@ def resized(content: MuseumContent, rank: int, conv_rank: int | None) -> tuple[M
     Raises:
         ConfigError: nothing would change, or no layer can use so large a rank.
     """
-    network, lora = content.ledger.network, dict(content.lora)
+    network, lora = content.ledger.network, content.lora
     wide = {key for key in network.targets if _is_wide(lora[tensor_names(key)[0]])}
     if conv_rank is not None and not wide:
         raise ConfigError("--conv_rank: this museum has no layers on convolutions; leave it out")
     _check_size("--rank", rank, [lora[tensor_names(key)[0]] for key in network.targets if key not in wide])
     asked = {key: conv_rank if key in wide else rank for key in network.targets}
+    new_ranks = {key: network.shape(key)[0] if new is None else new for key, new in asked.items()}
+    content, changes = with_ranks(content, new_ranks)
+    if not changes:
+        raise ConfigError(f"--rank: every layer of this museum has rank {rank} already")
+    return content, changes
+
+
+def with_ranks(
+    content: MuseumContent, ranks: Mapping[str, int], moments: Mapping[str, SecondMoment] | None = None
+) -> tuple[MuseumContent, list[LayerChange]]:
+    """A museum whose layers have these ranks, under the same scales; slots and styles stay.
+
+    Args:
+        ranks: key of every layer -> its rank, 1 or more.
+        moments: what layers are fed: a smaller rank keeps the nearest change of their outputs; where nothing is said
+            of a layer, the nearest change of its weight.
+    Returns:
+        the new museum, and what became of each layer whose rank is another now, by key.
+    """
+    network, lora, moments = content.ledger.network, dict(content.lora), moments or {}
     shapes, changes = {}, []
-    for key, new_rank in sorted(asked.items()):
+    for key, new_rank in sorted(ranks.items()):
         old_rank, alpha = network.shape(key)
-        new_rank = old_rank if new_rank is None else new_rank
         shapes[key] = LayerShape(new_rank, alpha)
         if new_rank == old_rank:
             continue
         shapes[key] = LayerShape(new_rank, alpha / old_rank * new_rank)
         down_name, up_name, alpha_name = tensor_names(key)
         seed = f"{content.ledger.museum_id}/{key}/{old_rank}"
-        down, up, kept = with_rank(lora[down_name].flatten(1), lora[up_name].flatten(1), new_rank, seed)
+        before = lora[down_name].flatten(1), lora[up_name].flatten(1)
+        down, up, kept = with_rank(*before, new_rank, seed, moments.get(key))
         lora[down_name] = down.view(new_rank, *lora[down_name].shape[1:])
         lora[up_name] = up.view(len(up), new_rank, *lora[up_name].shape[2:])
         lora[alpha_name] = lora[alpha_name].new_tensor(shapes[key].alpha)
         scale = (alpha / old_rank) ** 2
         changes.append(LayerChange(key, old_rank, new_rank, scale * kept[0], scale * kept[1]))
-    if not changes:
-        raise ConfigError(f"--rank: every layer of this museum has rank {rank} already")
+    wide = {key for key in network.targets if _is_wide(content.lora[tensor_names(key)[0]])}
     ledger = replace(content.ledger, network=_record(network, shapes, wide))
     return replace(content, lora=lora, ledger=ledger), changes
 
 
-def with_rank(down: Tensor, up: Tensor, rank: int, seed: str) -> tuple[Tensor, Tensor, tuple[float, float]]:
+def with_rank(
+    down: Tensor, up: Tensor, rank: int, seed: str, moment: SecondMoment | None = None
+) -> tuple[Tensor, Tensor, tuple[float, float]]:
     """Factors of another rank with the same product up @ down, or the nearest one.
+
+    Nearest is what changes E ||D x||^2 least, the output for inputs x with E[x x^T] = C: D = up @ down projected on
+    the first left singular vectors of D C^(1/2). With C = I that is the truncated SVD. Source: Eckart-Young, as the
+    rank r matrices that minimise ||(D - D') C^(1/2)|| are the D' = P D with that projection P.
 
     Args:
         down: (old rank, in).
         up: (out, old rank).
         seed: decides the rows of `down` that begin anew; their columns of `up` are 0, so that they change nothing yet.
+        moment: C of the inputs; None: I.
     Returns:
-        down (rank, in) and up (out, rank), float32; and ||up @ down||^2 with the part of it that is lost.
+        down (rank, in) and up (out, rank), float32; and the energy ||D C^(1/2)||^2 with the part of it that is lost.
     """
     begun = torch.empty(rank, down.shape[1])
     begun.uniform_(-1, 1, generator=_rng(seed)).div_(math.sqrt(down.shape[1]))  # as in a new LoRA
@@ -104,15 +131,36 @@ def with_rank(down: Tensor, up: Tensor, rank: int, seed: str) -> tuple[Tensor, T
         new_up = torch.zeros(len(up), rank)
         new_up[:, : len(down)], begun[: len(down)] = up, down
         return begun, new_up, (float((up.double() @ down.double()).square().sum()), 0.0)
-    left, inner_left = torch.linalg.qr(up.double())
-    right, inner_right = torch.linalg.qr(down.double().T)
-    u, values, v = torch.linalg.svd(inner_left @ inner_right.T)
+    left, values, inner = _main_outputs(down.double(), up.double(), moment)
     energy = values.square()
     carries = (values[:rank] > values[:1] * _NOTHING).nonzero().flatten()
-    new_up, root = torch.zeros(len(up), rank, dtype=torch.float64), values[carries].sqrt()
-    new_up[:, carries] = left @ u[:, carries] * root
-    begun[carries] = (root[:, None] * (v[carries] @ right.T)).float()
+    rows = inner[carries] @ down.double()
+    root = rows.norm(dim=1).sqrt()  # shared evenly by both factors
+    new_up = torch.zeros(len(up), rank, dtype=torch.float64)
+    new_up[:, carries] = left[:, carries] * root
+    begun[carries] = (rows / root[:, None]).float()
     return begun, new_up.float(), (float(energy.sum()), float(energy[rank:].sum()))
+
+
+def spectrum(down: Tensor, up: Tensor, moment: SecondMoment | None = None) -> Tensor:
+    """Squared singular values of D C^(1/2), D = up @ down: the energy of each direction, the largest first.
+
+    Args:
+        down: (rank, in).
+        up: (out, rank).
+        moment: C of the inputs; None: I.
+    Returns:
+        (min(rank, out),) float64; their sum is E ||D x||^2.
+    """
+    return _main_outputs(down.double(), up.double(), moment)[1].square()
+
+
+def _main_outputs(down: Tensor, up: Tensor, moment: SecondMoment | None) -> tuple[Tensor, Tensor, Tensor]:
+    """D C^(1/2) = left diag(values) V^T without V: left (out, r), values (r,), and inner (r, rank) = left^T up."""
+    left, inner = torch.linalg.qr(up)
+    parts = [down] if moment is None else [down @ moment.factor.double(), down * math.sqrt(moment.rest)]
+    u, values, _ = torch.linalg.svd(inner @ torch.cat(parts, 1), full_matrices=False)
+    return left @ u, values, u.T @ inner
 
 
 def _record(network: NetworkRecord, shapes: dict[str, LayerShape], wide: set[str]) -> NetworkRecord:

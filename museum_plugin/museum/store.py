@@ -73,7 +73,17 @@ def open_museum(path: Path, base: BaseModel) -> Museum:
     Raises:
         MuseumFileError: the file cannot be read, belongs to another base, or its tensors do not fit it.
     """
-    content = read_museum(path)
+    return museum_of(read_museum(path), base, path)
+
+
+def museum_of(content: MuseumContent, base: BaseModel, path: Path) -> Museum:
+    """The museum with this content on its base.
+
+    Args:
+        path: the file that messages name.
+    Raises:
+        MuseumFileError: it belongs to another base, or its tensors do not fit it.
+    """
     ledger = content.ledger
     check_base(path, ledger, name=base.name, fingerprint=base.fingerprint)
     text_keys = tuple(f"lora_{part}_" for part in base.family.text_parts)

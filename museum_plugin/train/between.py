@@ -19,15 +19,18 @@ from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path
 log = logging.getLogger("museum")
 
 
-def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool) -> None:
+def save_progress(room: Classroom, lesson: Lesson, done: int, *, asked: bool, last: bool) -> None:
     """Save what is due after `done` steps: at the chosen steps and epochs, at the end, and when asked to stop.
+
+    Args:
+        last: no step follows.
 
     Raises:
         TrainingError: a weight is not finite; nothing is saved.
         OutputError: a file cannot be written.
     """
     output, folder = room.run.output, room.run.output.output_dir
-    due, last = saves_due(output, lesson.calendar, done), done == lesson.calendar.steps
+    due = saves_due(output, lesson.calendar, done)
     if not (last or due or asked):
         return
     if not room.museum.is_finite():

@@ -16,12 +16,25 @@ from torch.optim.lr_scheduler import LRScheduler
 from museum_plugin.config.files import write_atomically
 from museum_plugin.config.flags import told_default
 from museum_plugin.errors import ConfigError
+from museum_plugin.judge.course import Point
+from museum_plugin.judge.retention import Verdict
 from museum_plugin.methods.method import Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.nonfinite import Skips
 
 DIGESTS = ("the pictures", "the museum", "the base model")
 """Parts of an identity that are digests, which mean nothing to a user."""
+
+
+@dataclass
+class Course:
+    """How far a style is, and what was found on the way."""
+
+    steps: int = 0
+    """Optimizer steps that were done, extra ones included."""
+    points: list[Point] = field(default_factory=list)
+    verdict: Verdict | None = None
+    """Of the museum as it is now, where it was judged as at the end; not part of a state."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Training:
     skips: Skips = field(default_factory=lambda: Skips(0))
     smooth: dict[str, Tensor] = field(default_factory=dict)
     """The smoothed terms that are shown and logged."""
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ def save_checkpoint(path: Path, training: Training, origin: Origin, step: int, m
         "scaler": training.scaler.state_dict() if training.scaler else {},
         "smooth": dict(training.smooth),
         "skipped": training.skips.in_a_row,
+        "course": {"steps": training.course.steps, "points": [point.to_dict() for point in training.course.points]},
         "museum_file": torch.frombuffer(bytearray(museum_file), dtype=torch.uint8) if museum_file else None,
     }
     buffer = io.BytesIO()
@@ -196,5 +211,7 @@ def _restore(training: Training, style: str, state: dict[str, Any]) -> None:
         term.load_state_dict(state["terms"][name])
     training.smooth.update(state.get("smooth", {}))
     training.skips.in_a_row = state.get("skipped", 0)
+    course = state.get("course", {"steps": state["step"], "points": []})
+    training.course.steps, training.course.points = course["steps"], [Point.from_dict(p) for p in course["points"]]
     if training.scaler is not None:
         training.scaler.load_state_dict(state["scaler"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
 from museum_plugin.judge.signature import Signature, signature
+from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
 from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.header import form_of_result
 from museum_plugin.train.museum_file import MuseumFile
-from museum_plugin.train.paths import grid_file, matrix_file, museum_file
+from museum_plugin.train.page_file import write_page
+from museum_plugin.train.paths import grid_file, matrix_file, museum_file, page_file
 from museum_plugin.train.processes import any_process
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson, checkpoint_path, sampling_plan
@@ -53,14 +56,15 @@ def finish_style(room: Classroom, lesson: Lesson) -> Finished:
     if lesson.name:
         museum.slots.close(lesson.name)
         record = replace(
-            style_record(room, lesson, lesson.calendar.steps), signature=signature(lesson.latents).to_dict()
+            style_record(room, lesson, lesson.training.course.steps), signature=signature(lesson.latents).to_dict()
         )
         plan = sampling_plan(room.run, lesson.dataset, room)
         museum.ledger = with_exhibition(museum.ledger.with_style(record), room.run, lesson.captions, plan)
     finished, refused = Finished(museum_file(room.run.output)), None
     if room.accelerator.is_main_process:
         try:
-            finished = _judge_and_save(room) if lesson.name else Finished(_save(room, beside=False))
+            verdict = lesson.training.course.verdict
+            finished = _judge_and_save(room, verdict) if lesson.name else Finished(_save(room, beside=False))
         except GateError as error:
             refused = error
     if any_process(room.accelerator, refused is not None):
@@ -80,8 +84,9 @@ def _save(room: Classroom, *, beside: bool) -> Path:
     return path
 
 
-def _judge_and_save(room: Classroom) -> Finished:
-    verdict, museum = judge_newest(room.museum), room.museum
+def _judge_and_save(room: Classroom, verdict: Verdict | None) -> Finished:
+    museum = room.museum
+    verdict = judge_newest(museum, verdict)
     against = what_the_gate_says(museum, verdict, room.run.gate)
     path = _save(room, beside=bool(against))
     grid, matrix = publish(museum, room.run.output, verdict)
@@ -113,22 +118,29 @@ def refusal(museum: Museum, before: Path, beside: Path, grid: Path, against: lis
     )
 
 
-def judge_newest(museum: Museum) -> Verdict:
+def judge_newest(museum: Museum, verdict: Verdict | None = None) -> Verdict:
     """Judge all styles, and give the newest one's record the scores.
 
+    Args:
+        verdict: of the museum as it is, if it was judged already.
     Raises:
         TrainingError, BaseModelError: what the museum or its base draws is not finite.
     """
     ledger = museum.ledger
     signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
-    verdict = judge(museum, exhibition_of(ledger), signatures)
+    verdict = verdict or judge(museum, exhibition_of(ledger), signatures)
     museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
     return verdict
 
 
 def scores_before(museum: Museum) -> dict[str, float]:
     """The score of each old style right after it was learned."""
-    return {old.name: old.scores[old.name] for old in museum.ledger.styles[:-1] if old.name in old.scores}
+    return what_was_learned(museum.ledger.styles[:-1])
+
+
+def what_was_learned(records: Iterable[StyleRecord]) -> dict[str, float]:
+    """The score of each style right after it was learned, where one was recorded."""
+    return {old.name: old.scores[old.name] for old in records if old.name in old.scores}
 
 
 def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Path, Path]:
@@ -148,10 +160,10 @@ def _write_pictures(
     museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
 ) -> tuple[Path, Path]:
     names, scores = museum.ledger.retention_matrix()
-    columns = {_title(museum.phrase(name), name): latents for name, latents in verdict.latents.items()}
     grid = grid_file(output, len(names), names[-1])
-    drawn = {title: decode_latents(museum.base, latents) for title, latents in columns.items()}
-    write_grid(grid, drawn, exhibition.prompts)
+    drawn = {name: decode_latents(museum.base, latents) for name, latents in verdict.latents.items()}
+    write_grid(grid, {_title(museum.phrase(name), name): images for name, images in drawn.items()}, exhibition.prompts)
+    write_page(page_file(output, len(names), names[-1]), museum, verdict, before, drawn)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,

@@ -19,6 +19,7 @@ from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
 from museum_plugin.train.calendar import preview_due
 from museum_plugin.train.checkpoint import restore
+from museum_plugin.train.extra import extra_rounds
 from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import reader_for, replay_inputs, style_batch
@@ -50,6 +51,7 @@ from museum_plugin.train.start import (
 from museum_plugin.train.step import loss_terms, not_finite, not_finite_error, number_for, rng_for, student_pass
 from museum_plugin.train.stop import StopRequest
 from museum_plugin.train.validation import validation_is_due, validation_loss
+from museum_plugin.train.watch import begin_watch, judge_if_due
 
 log = logging.getLogger("museum")
 _SHOWN_EVERY = 10
@@ -75,6 +77,8 @@ def train(run: RunConfig) -> list[Finished]:
             with stop.at_once(f"stopped while {title} was prepared; what was there before is unchanged. {_GO_ON}"):
                 lesson = begin_style(room, style, dataset)
             teach_style(room, lesson, stop)
+            for extra in extra_rounds(room, lesson):
+                teach_style(room, extra, stop)
             results.append(finish_style(room, lesson))
             room.accelerator.wait_for_everyone()
             if room.accelerator.scaler is not None:
@@ -121,15 +125,20 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
     museum, accelerator, steps = room.museum, room.accelerator, lesson.calendar.steps
     optimizer, schedule, skips = lesson.training.optimizer, lesson.training.schedule, lesson.training.skips
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    start = restore(lesson.training, lesson.name, lesson.unfinished)
+    watch = begin_watch(room, lesson)
+    start = restore(lesson.training, lesson.name, lesson.unfinished) or lesson.begun
     visible = accelerator.is_local_main_process
     smooth = lesson.training.smooth
-    progress = Progress(lesson.title, start, steps, museum.base.device, visible=visible, smooth=smooth)
+    title = f"{lesson.title}: extra" if lesson.begun else lesson.title
+    progress = Progress(title, start, steps, museum.base.device, visible=visible, smooth=smooth)
     found: dict[str, Tensor] = {}
     with closing(progress), closing(reader_for(room, lesson)) as reader:
         if start == 0:
             _preview(room, lesson, 0, stop)
         for step in range(start, steps):
+            if judge_if_due(room, lesson, watch, step, progress):
+                _save(room, lesson, step, stop, last=True)
+                break
             try:
                 for micro in range(lesson.order.micro_steps(step)):
                     found = _backward(room, lesson, reader, step, micro)
@@ -142,11 +151,12 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
                 skips.in_a_row = 0
                 found |= _move(room, lesson, parameters)
             optimizer.zero_grad()
+            lesson.training.course.steps += 1
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
             _preview(room, lesson, step + 1, stop)
             _validate(room, lesson, step + 1, progress)
-            _save(room, lesson, step + 1, stop)
+            _save(room, lesson, step + 1, stop, last=step + 1 == steps)
     take_average(optimizer)
 
 
@@ -237,7 +247,7 @@ def _validate(room: Classroom, lesson: Lesson, done: int, progress: Progress) ->
         log_numbers(room.accelerator, {f"{lesson.title}/validation": loss}, done - 1)
 
 
-def _save(room: Classroom, lesson: Lesson, done: int, stop: StopRequest) -> None:
+def _save(room: Classroom, lesson: Lesson, done: int, stop: StopRequest, *, last: bool) -> None:
     """Keep what is due, and the whole state when asked to stop.
 
     Raises:
@@ -245,8 +255,8 @@ def _save(room: Classroom, lesson: Lesson, done: int, stop: StopRequest) -> None
     """
     asked = any_process(room.accelerator, stop.asked)
     if room.accelerator.is_main_process:
-        save_progress(room, lesson, done, asked=asked)
-    if asked and done < lesson.calendar.steps:
+        save_progress(room, lesson, done, asked=asked, last=last)
+    if asked and (not last or lesson.rounds_left):
         raise Interrupted(
             f"stopped after step {done} of {lesson.calendar.steps} of {lesson.title}; everything is saved in "
             f"{checkpoint_path(room)}. {_GO_ON}",

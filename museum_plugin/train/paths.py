@@ -27,6 +27,11 @@ def grid_file(output: OutputConfig, number: int, style: str) -> Path:
     return output.output_dir / f"{output.output_name}-{number:02d}-{style}-grid.png"
 
 
+def page_file(output: OutputConfig, number: int, style: str) -> Path:
+    """The page about the museum after style `number`."""
+    return output.output_dir / f"{output.output_name}-{number:02d}-{style}.html"
+
+
 def matrix_file(output: OutputConfig, number: int, style: str) -> Path:
     """The retention matrix after style `number`; its numbers lie beside it as .json."""
     return output.output_dir / f"{output.output_name}-{number:02d}-{style}-matrix.png"

@@ -8,6 +8,7 @@ from typing import Any
 
 from museum_plugin.config.schema import DatasetConfig, SubsetConfig
 from museum_plugin.data.picture import Picture
+from museum_plugin.judge.course import COURSE
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.setup import Classroom, Lesson
@@ -35,8 +36,13 @@ def style_record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
         method=room.run.method.name,
         weights={name: weight for name, (_, weight) in lesson.training.terms.items()},
         settings=lesson.settings,
-        extra={"captions": list(lesson.captions), DATA: _data(room, lesson)},
+        extra={"captions": list(lesson.captions), DATA: _data(room, lesson), **_course(lesson)},
     )
+
+
+def _course(lesson: Lesson) -> dict[str, Any]:
+    points = [point.to_dict() for point in lesson.training.course.points]
+    return {COURSE: points} if points else {}
 
 
 def _data(room: Classroom, lesson: Lesson) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.data.picture import Picture
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import Bank, StateCache
+from museum_plugin.methods.method import NEW_PICTURES, REPLAY, Term
+from museum_plugin.methods.museum import FunctionLock
 from museum_plugin.museum.growth import add_block
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
@@ -43,6 +45,8 @@ from museum_plugin.train.resume import state_to_go_on_from
 from museum_plugin.train.schedule import build_schedule
 from museum_plugin.train.step import PassOptions
 
+EXTRA_LOCK = 30.0
+"""Weight of the function lock in extra steps. Source: ours, measured; see docs/method.md."""
 STATISTICS_PICTURES = 256
 """Pictures whose latents make a style's statistics."""
 
@@ -86,6 +90,12 @@ class Lesson:
     order: BatchOrder
     museum_before: bytes = b""
     """The file of the museum before this style, where whole states are saved."""
+    kept_bank: Bank | None = None
+    """The bank for extra steps: that of the steps before, or its own where the method has none."""
+    begun: int = 0
+    """Steps that came before, where this is a round of extra ones."""
+    rounds_left: int = 0
+    """Rounds of extra steps that may follow this one."""
 
     @property
     def title(self) -> str:
@@ -120,7 +130,8 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
     plan = sampling_plan(run, dataset, room)
     visible = room.accelerator.is_local_main_process
     pictures = tuple(zip(latents, _contents(dataset, " ".join(words)), strict=True))
-    material = draw_material(run, museum, Shown(name, captions, pictures), plan, terms, visible=visible)
+    drawn_for = {**extra_terms(run, museum), **terms}
+    material = draw_material(run, museum, Shown(name, captions, pictures), plan, drawn_for, visible=visible)
     if words:
         open_slot(museum, name, words, run.slot.init)
     start = style_start(museum, material, latents, block)
@@ -138,7 +149,7 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         captions=captions,
         latents=latents,
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
-        bank=material.bank,
+        bank=material.bank if any(term.needs & {REPLAY, NEW_PICTURES} for term, _ in terms.values()) else None,
         states=material.states,
         options=PassOptions(run.loss, text, material.watched, run.slot.dropout),
         settings=settings,
@@ -147,7 +158,14 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         calendar=calendar,
         order=order,
         museum_before=museum_before,
+        kept_bank=material.bank,
     )
+
+
+def extra_terms(run: RunConfig, museum: Museum) -> dict[str, tuple[Term, float]]:
+    """What extra steps need besides the method's own terms; nothing where there can be none."""
+    may_follow = run.gate.extra_steps and run.gate.mode == "on" and museum.ledger.styles
+    return {FunctionLock.name: (FunctionLock(), EXTRA_LOCK)} if may_follow else {}
 
 
 def checkpoint_path(room: Classroom) -> Path:

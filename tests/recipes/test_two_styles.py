@@ -91,6 +91,9 @@ def test_pictures_and_closing_lines(school: School, teach: Teach) -> None:
         with Image.open(folder / f"{name}.png") as picture:
             picture.load()
             assert min(picture.size) > 100
+    page = (folder / "shown-02-neon.html").read_text(encoding="utf-8")
+    assert "What was kept of each style" in page
+    assert page.count("data:image/webp;base64,") >= 4
     matrix = json.loads((folder / "shown-02-neon-matrix.json").read_text(encoding="utf-8"))
     assert "ink" in json.dumps(matrix)
     assert "neon" in json.dumps(matrix)

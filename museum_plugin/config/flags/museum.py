@@ -41,5 +41,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("gate_drift", "gate.drift", to_float,
          "how far prompts without a trigger may move, as a share of the way to a style"),
     Flag("gate_learned", "gate.learned", to_float, "score that the new style must reach"),
+    Flag("gate_extra_steps", "gate.extra_steps", to_int,
+         "steps that may follow where the gate objects, with a heavy lock; only then the museum is refused"),
+    Flag("judge_every", "gate.judge_every", to_int,
+         "steps between small verdicts while a style is learned; they are logged and kept in its record"),
+    Flag("stop_when_learned", "gate.stop_when_learned", to_float,
+         "score at which a style is taught no longer, if gate_kept and gate_drift hold too; needs judge_every"),
     Flag("replay_guidance", "replay.guidance", to_float, "classifier-free guidance scale of the bank"),
 )  # fmt: skip

@@ -38,6 +38,10 @@ class RunConfig:
     gate: GateConfig = GateConfig()
 
     def __post_init__(self) -> None:
+        require(
+            self.gate.judge_every is None or self.output.museum is not None,
+            f"judge_every: found {self.gate.judge_every} without museum; a plain LoRA is not judged; leave it out",
+        )
         cached = self.training.cache_latents or self.training.cache_latents_to_disk
         for style in self.styles:
             for subset in (subset for dataset in style.datasets for subset in dataset.subsets):

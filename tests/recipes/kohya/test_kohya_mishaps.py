@@ -95,6 +95,7 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "typo": ({"musuem": "x"}, {}, 'did you mean "museum"?'),
     "type": ({"slot_lr": "fast"}, {}, "network_args: slot_lr: found 'fast', allowed: a number"),
     "gate": ({"gate_kept": "2"}, {}, "gate_kept: found 2.0, allowed: 0 to 1"),
+    "our loop": ({"judge_every": "5"}, {}, "judge_every: cannot be used where sd-scripts has the loop"),
     "export": ({"export_for": "comfy"}, {}, 'did you mean "comfyui"?'),
     "no museum": ({"museum": ""}, {}, 'museum is missing; give it as "museum='),
     "no style": ({"style": ""}, {}, 'style is missing; give it as "style='),

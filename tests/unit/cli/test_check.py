@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,18 @@ def test_json_says_the_same(check: Check, flags: list[str], museum: Path, tmp_pa
     assert len(report["clients"]) == 8
     assert report["clients"][0] == "ComfyUI     loads, triggers work with side-cars (1 key not used: 1 warning)"
     assert report["files"]["museum"] == str(museum)
+
+
+def test_it_says_how_full_the_museum_is(check: Check, flags: list[str], museum: Path) -> None:
+    _, out, _ = check(*flags)
+    told = " ".join(out[out.index("\nhow full the museum is\n") :].split())
+    assert re.search(r"effective rank 1\.\d of 2 \(1\.\d to 2\.0 in \d+ layers\)", told)
+    assert f"resize {museum} --rank 4" in told
+    assert "slot words are free" in told
+    _, out, _ = check(
+        *[flag for flag in flags if "--museum" not in flag], f"--museum={museum.parent / 'new.safetensors'}"
+    )
+    assert "how full" not in out
 
 
 def test_everything_that_is_wrong_is_told_at_once(check: Check, flags: list[str], tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--gate_kept", "0.7"], "gate.kept", 0.7),
     (["--gate_drift", "0.2"], "gate.drift", 0.2),
     (["--gate_learned", "0.3"], "gate.learned", 0.3),
+    (["--gate_extra_steps", "80"], "gate.extra_steps", 80),
+    (["--museum", "a/mine.safetensors", "--judge_every", "50"], "gate.judge_every", 50),
+    (
+        ["--museum", "a/mine.safetensors", "--judge_every", "50", "--stop_when_learned", "0.6"],
+        "gate.stop_when_learned",
+        0.6,
+    ),
     (["--export_for", "none"], "output.export_for", ()),
     (["--export_for", "webui", "forge"], "output.export_for", ("webui", "forge")),
     (["--export_for", "forge,Forge"], "output.export_for", ("forge",)),

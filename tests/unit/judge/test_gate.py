@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.errors import ConfigError
-from museum_plugin.judge.gate import objections
+from museum_plugin.judge.gate import is_learned, objections
 from museum_plugin.judge.retention import Verdict
 
 BEFORE = {"ink": 0.8, "dots": 0.5}
@@ -42,6 +44,30 @@ def test_styles_that_cannot_be_measured_have_no_say() -> None:
     faint = verdict(ink=0.05, dots=0.0, neon=0.02, drift=0.9)
     assert objections(faint, {"ink": 0.05, "dots": 0.19}, GateConfig()) == []
     assert objections(verdict(ink=0.05, dots=0.0, drift=0.9), {"ink": 0.05, "dots": 0.19}, GateConfig())
+
+
+def test_a_style_is_learned_at_its_score_if_the_others_are_kept() -> None:
+    assert not is_learned(verdict(), BEFORE, GateConfig()), "nobody asked"
+    target = GateConfig(judge_every=1, stop_when_learned=0.7)
+    assert is_learned(verdict(neon=0.7), BEFORE, target)
+    assert not is_learned(verdict(neon=0.69), BEFORE, target)
+    assert not is_learned(verdict(ink=0.4), BEFORE, target)
+    assert not is_learned(verdict(drift=0.4), BEFORE, target)
+    assert not is_learned(verdict(), BEFORE, GateConfig(judge_every=1, stop_when_learned=0.7, learned=0.9))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"extra_steps": -1}, "gate_extra_steps: found -1"),
+        ({"judge_every": 0}, "judge_every: found 0"),
+        ({"judge_every": 5, "stop_when_learned": 1.5}, "stop_when_learned: found 1.5, allowed: 0 to 1"),
+        ({"stop_when_learned": 0.5}, "stop_when_learned: found 0.5 without judge_every"),
+    ],
+)
+def test_what_cannot_be_done_in_training_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GateConfig(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"kept": 1.1}, {"learned": -0.1}, {"drift": -1.0}])

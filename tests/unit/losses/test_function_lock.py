@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
+from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss, lost_share
 
 
 def predictions(seed: int = 0) -> torch.Tensor:
@@ -112,3 +112,19 @@ def test_balanced_mean_takes_the_groups_of_an_integer_tensor() -> None:
 def test_balanced_mean_refuses_bad_arguments(losses, groups) -> None:
     with pytest.raises(ValueError, match="group"):
         balanced_mean(losses, groups)
+
+
+def test_lost_share_by_hand() -> None:
+    base, teacher = torch.zeros(2, 2), torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    assert lost_share(teacher, teacher, base) == 0
+    assert lost_share(base, teacher, base) == 1
+    assert lost_share(teacher + torch.tensor([[0.0, 0.0], [1.0, 2.0]]), teacher, base) == pytest.approx(5 / 25)
+    assert lost_share(teacher, teacher, base + 1) == 0
+    assert lost_share(base, teacher, base + 1) == pytest.approx(25 / (4 + 9 + 1 + 1))
+
+
+def test_lost_share_refuses_what_has_no_share() -> None:
+    some = torch.ones(2, 3)
+    for others in ((some, torch.ones(3, 2), some), (some[:0], some[:0], some[:0]), (some, some, some)):
+        with pytest.raises(ValueError, match=r"one shape|nothing to lose"):
+            lost_share(*others)

@@ -12,8 +12,9 @@ import torch
 from museum_plugin.base.load import BaseModel
 from museum_plugin.errors import ConfigError, MuseumFileError
 from museum_plugin.museum.file import MuseumContent, read_museum, write_museum
+from museum_plugin.museum.latest_scores import changed_scores, scores_now
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.removal import DISTILLED, ledger_without, scores_now, without_style
+from museum_plugin.museum.removal import DISTILLED, ledger_without, without_style
 from museum_plugin.museum.store import content_of, open_museum
 from museum_plugin.museum.triggers import choose_words, known_words
 from tests.tiny_museums import WORDS, prediction, tiny_museum
@@ -84,14 +85,18 @@ def test_measured_scores_count_until_another_style_is_taught(content: MuseumCont
     assert scores_now(ledger) == {"ink": 0.5, "neon": 0.4}
     assert scores_now(ledger_without(ledger, "ink")) == {"neon": 0.4}
     later = replace(content.ledger.styles[2], name="more", scores={"ink": 0.3, "neon": 0.2, "more": 0.9})
+    assert changed_scores(ledger) == ("without dots", {"ink": 0.5, "neon": 0.4})
     assert scores_now(ledger.with_style(later)) == later.scores
+    assert changed_scores(ledger.with_style(later)) == ("", {})
     assert ledger.retention_matrix()[1] == ((0.8,), (0.7, 0.9))  # the record of learning is untouched
 
 
 def test_notes_of_another_program_are_passed_over(content: MuseumContent) -> None:
-    odd = replace(content.ledger, extra={"removed": ["?", {"words": 3}, {"words": ["zk", 4]}]})
+    odd = replace(content.ledger, extra={"removed": ["?", {"words": 3}, {"words": ["zk", 4]}], "latest_scores": 3})
     assert odd.retired_words == ("zk",)
     assert scores_now(odd) == SCORES["dots"]
+    odd = replace(odd, extra={"latest_scores": {"newest": "dots", "scores": {"ink": "good", "neon": 0.1}}})
+    assert scores_now(odd) == {**SCORES["dots"], "neon": 0.1}
     assert replace(odd, extra={"removed": "none"}).retired_words == ()
 
 
