@@ -36,8 +36,8 @@ def test_defaults_types_and_choices_are_told() -> None:
     lines = page().splitlines()
     (precision,) = [line for line in lines if line.startswith("| `--mixed_precision` |")]
     assert "| text | `no` | `no`, `fp16`, `bf16` |" in precision
-    (fp8,) = [line for line in lines if line.startswith("| `--fp8_base` |")]
-    assert fp8 == "| `--fp8_base` | bool | `false` |"
+    (half,) = [line for line in lines if line.startswith("| `--full_fp16` |")]
+    assert half == "| `--full_fp16` | bool | `false` |"
 
 
 def test_one_command_writes_both(

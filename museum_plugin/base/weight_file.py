@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from museum_plugin.errors import BaseModelError
 
+_HEADER = 8
+"""Bytes that tell the size of a safetensors header."""
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U64": torch.uint64, "U32": torch.uint32,
+    "U16": torch.uint16, "U8": torch.uint8, "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+"""safetensors' names of types."""
 _UNUSED = ("model_ema.", "optimizer_states", "callbacks")
 """Beginnings of names that no model needs: the moving average beside the weights, a trainer's state."""
 
@@ -62,11 +73,37 @@ def _type_name(tensor: Tensor) -> str:
 
 def _read_safetensors(path: Path) -> WeightFile:
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            return WeightFile(path, tensors, dict(file.metadata() or {}))
+        with safe_open(path, "pt") as file:  # refuses what is damaged
+            metadata = dict(file.metadata() or {})
+        return WeightFile(path, _mapped(path), metadata)
     except (SafetensorError, OSError) as error:
         raise BaseModelError(f"{path}: cut short, damaged, or not a safetensors file ({error})") from error
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a whole safetensors file, each mapped on its own.
+
+    The library maps the file as one, which stays in memory until its last tensor is gone; so what was read of a model
+    would lie there beside its copy.
+
+    Raises:
+        BaseModelError: a tensor is of a type that no model has.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(_HEADER), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        (begin, end), shape, dtype = entry["data_offsets"], entry["shape"], _DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise BaseModelError(f"{path}: {name} is {entry['dtype']}; weights must be fp16, bf16 or fp32")
+        if begin == end:
+            found[name] = torch.empty(shape, dtype=dtype)
+            continue
+        raw = np.memmap(path, np.uint8, "c", _HEADER + size + begin, (end - begin,))
+        found[name] = torch.from_numpy(raw).view(dtype).view(shape)
+    return found
 
 
 def _read_pickle(path: Path) -> WeightFile:

@@ -74,7 +74,7 @@ class Measured:
         # A layer that is not measured is weighed by its weights: those of its change against the module's own.
         own = {key: float(module.weight.float().square().sum()) for key, module in museum.network.targets.items()}
         moments = {key: each.second_moment for key, each in fed.items()}
-        energies = spectra(content, moments, own | {key: each.energy for key, each in fed.items()})
+        energies = spectra(content, moments, own | {key: each.energy.item() for key, each in fed.items()})
         return cls(rehearsal, before, moments, energies, tuple(anchors), teacher, bare)
 
     def lost(self, after: MuseumContent) -> float:

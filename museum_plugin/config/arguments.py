@@ -16,7 +16,7 @@ from museum_plugin.config.flags import PARTS
 from museum_plugin.config.flags import describe as describe
 from museum_plugin.config.folder_layout import read_sources
 from museum_plugin.config.given import Given
-from museum_plugin.config.learning import optimizer_fields, trained_parts
+from museum_plugin.config.learning import base_fields, optimizer_fields, trained_parts
 from museum_plugin.config.output_config import config_files, write_config
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.sample_prompts import read_prompt_file, read_prompt_items
@@ -64,7 +64,10 @@ def _build(given: Given) -> dict[str, Any]:
         told = f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir"
         given.problems.note(ConfigError(told))
     training = given.build("training")
-    base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL))
+    precision: dict[str, Any] = {}
+    with given.problems:
+        precision = base_fields(values, given.where)
+    base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL), **precision)
     if "pretrained_model_name_or_path" not in values:
         log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
     rates = given.section("optimizer")

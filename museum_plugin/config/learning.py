@@ -14,6 +14,26 @@ SHORT_NAMES = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
 """sd-scripts' older flags -> the optimizer they ask for."""
 
 
+FP8_FLAGS = ("fp8_base", "fp8_base_unet")
+"""sd-scripts' flags for a base in fp8."""
+
+
+def base_fields(values: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of the BaseConfig that follow from sd-scripts' flags.
+
+    Raises:
+        ConfigError: flags that exclude each other.
+    """
+    asked = [flag for flag in FP8_FLAGS if values.get(flag)]
+    if not asked:
+        return {}
+    if values.get("base_precision", "fp8") != "fp8":
+        raise ConfigError(
+            f"{where[asked[0]]}: cannot go with base_precision {values['base_precision']}; keep one of them"
+        )
+    return {"precision": "fp8"}
+
+
 def trained_parts(values: Mapping[str, Any], where: Mapping[str, str], rates: Mapping[str, Any]) -> dict[str, bool]:
     """What is trained: the U-Net unless told otherwise, the text encoder only with a learning rate of its own.
 

@@ -5,7 +5,6 @@ No out x in matrix is ever formed: for D = U V, <U1 V1, U2 V2> = tr((U1^T U2)(V2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,14 +24,14 @@ class LowRank:
     """
 
     up: Tensor
-    """(out, rank); a convolution's factors are flattened by the caller."""
+    """(out, rank), or (n, out, rank) of n modules of one shape; a convolution's are flattened by the caller."""
     down: Tensor
-    """(rank, in)"""
+    """(rank, in), or (n, rank, in)"""
     scale: float
     """alpha / rank."""
 
     def __post_init__(self) -> None:
-        if self.up.ndim != 2 or self.down.ndim != 2 or self.up.shape[1] != self.down.shape[0]:
+        if self.up.ndim not in (2, 3) or self.down.ndim != self.up.ndim or self.up.shape[-1] != self.down.shape[-2]:
             raise ValueError(
                 f"a low-rank update needs up (out, rank) and down (rank, in), "
                 f"found {tuple(self.up.shape)} and {tuple(self.down.shape)}"
@@ -54,20 +53,24 @@ class SecondMoment:
     """
 
     factor: Tensor
-    """(in, k) F"""
-    rest: float = 0.0
-    """>= 0, in the inputs' units squared."""
+    """F (in, k), or (n, in, k) of n modules."""
+    rest: Tensor
+    """() or (n,), >= 0, in the inputs' units squared."""
 
     def __post_init__(self) -> None:
-        if self.factor.ndim != 2 or not 0 <= self.rest < math.inf:
+        if (
+            self.factor.ndim not in (2, 3)
+            or self.rest.shape != self.factor.shape[:-2]
+            or not ((self.rest >= 0) & self.rest.isfinite()).all()
+        ):
             raise ValueError(
                 f"a second moment needs a factor (in, k) and a rest >= 0, "
                 f"found {tuple(self.factor.shape)} and {self.rest}"
             )
 
     def energy(self, weight: Tensor) -> Tensor:
-        """E ||W x||^2 = ||W F||^2 + rest ||W||^2 for a weight (out, in): a scalar, in output units squared."""
-        return (weight @ self.factor).square().sum() + self.rest * weight.square().sum()
+        """E ||W x||^2 = ||W F||^2 + rest ||W||^2 for weights (..., out, in): () or (n,), in output units squared."""
+        return (weight @ self.factor).square().sum((-2, -1)) + self.rest * weight.square().sum((-2, -1))
 
 
 def inner_product(a: LowRank, b: LowRank) -> Tensor:
@@ -124,35 +127,37 @@ def input_weighted_change(now: LowRank, previous: LowRank, moment: SecondMoment)
     style's block is added.
 
     Args:
-        now: the student's update of a module with weight (out, in).
+        now: the student's update of a module with weight (out, in), or of n modules of that shape.
         previous: the previous museum's; its rank may differ; never receives a gradient.
         moment: C of the module's inputs; never receives a gradient.
     Returns:
-        Scalar >= 0 up to rounding, in output units squared, summed over outputs; float32, or float64 if an input is.
+        () or (n,), >= 0 up to rounding, in output units squared, summed over outputs; float32, or float64 if an input
+        is.
     Raises:
         ValueError: shapes do not agree.
     """
     _require_one_shape(now, previous)
-    if moment.factor.shape[0] != now.down.shape[1]:
-        raise ValueError(f"moment must be of {now.down.shape[1]} inputs, found {moment.factor.shape[0]}")
+    if moment.factor.shape[:-1] != (*now.down.shape[:-2], now.down.shape[-1]):
+        raise ValueError(f"moment must be of {now.down.shape[-1]} inputs, found {tuple(moment.factor.shape)}")
     up, down, up_before, down_before, factor = in_working_precision(
         now.up, now.down, previous.up.detach(), previous.down.detach(), moment.factor.detach()
     )
-    rank = max(up.shape[1], up_before.shape[1])
-    up, up_before = (pad(x * s, (0, rank - x.shape[1])) for x, s in ((up, now.scale), (up_before, previous.scale)))
-    down, down_before = (pad(x, (0, 0, 0, rank - x.shape[0])) for x in (down, down_before))
-    left = torch.cat([up - up_before, up_before], 1)
-    right = torch.cat([down, down - down_before], 0)
+    rank = max(up.shape[-1], up_before.shape[-1])
+    up, up_before = (pad(x * s, (0, rank - x.shape[-1])) for x, s in ((up, now.scale), (up_before, previous.scale)))
+    down, down_before = (pad(x, (0, 0, 0, rank - x.shape[-2])) for x in (down, down_before))
+    left = torch.cat([up - up_before, up_before], -1)
+    right = torch.cat([down, down - down_before], -2)
     with torch.autocast(left.device.type, enabled=False):  # as in inner_product
         seen = right @ factor
-        return ((left.T @ left) * (seen @ seen.T + moment.rest * (right @ right.T))).sum()
+        inner = seen @ seen.mT + moment.rest.detach()[..., None, None].to(right) * (right @ right.mT)
+        return ((left.mT @ left) * inner).sum((-2, -1))
 
 
 def feature_lock_penalty(
     now: Sequence[LowRank],
     previous: Sequence[LowRank],
     second_moments: Sequence[SecondMoment],
-    reference_energies: Sequence[float],
+    reference_energies: Sequence[Tensor],
 ) -> Tensor:
     """Expected relative change of the modules' outputs on the inputs that old prompts give them.
 
@@ -162,14 +167,15 @@ def feature_lock_penalty(
     weight means the same for a small and a large model.
 
     Args:
-        now: the student's update of each module.
+        now: the student's update of each module, or of each stack of modules.
         previous: the previous museum's, same modules in the same order; never receives a gradient.
         second_moments: of each module's inputs; never receives a gradient.
-        reference_energies: E ||W x||^2 of each frozen module over the same inputs, > 0, output units squared.
+        reference_energies: E ||W x||^2 of each frozen module over the same inputs, > 0, output units squared; () or
+            (n,).
     Returns:
         Scalar >= 0 up to rounding, without unit; float32, or float64 if an input is.
     Raises:
-        ValueError: there are no modules, their numbers differ, shapes do not agree, or an energy is not finite and > 0.
+        ValueError: there are no modules, their numbers differ, or shapes do not agree.
     """
     _require_pairs(now, previous)
     if len(second_moments) != len(now) or len(reference_energies) != len(now):
@@ -177,11 +183,9 @@ def feature_lock_penalty(
             f"{len(now)} modules need as many second moments and reference energies, "
             f"found {len(second_moments)} and {len(reference_energies)}"
         )
-    for index, energy in enumerate(reference_energies):
-        if not 0 < energy < math.inf:
-            raise ValueError(f"reference energy of module {index} must be finite and greater than 0, found {energy}")
-    modules = zip(now, previous, second_moments, reference_energies, strict=True)
-    return torch.stack([input_weighted_change(a, b, c) / energy for a, b, c, energy in modules]).mean()
+    parts = zip(now, previous, second_moments, reference_energies, strict=True)
+    changes = [(input_weighted_change(a, b, c) / energy.detach()).reshape(-1) for a, b, c, energy in parts]
+    return torch.cat(changes).mean()
 
 
 def _one_minus_cosine(a: LowRank, b: LowRank) -> Tensor:
@@ -200,7 +204,7 @@ def _rounding_of_square(a: LowRank) -> Tensor:
 
 
 def _require_one_shape(a: LowRank, b: LowRank) -> None:
-    shapes = [(x.up.shape[0], x.down.shape[1]) for x in (a, b)]
+    shapes = [(*x.up.shape[:-1], x.down.shape[-1]) for x in (a, b)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"two updates must have one shape (out, in), found {shapes[0]} and {shapes[1]}")
 

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_latents
-from museum_plugin.base.text_encoding import TextEncoding
-from museum_plugin.base.text_states import TextStates
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 NEUTRAL = "no trigger"
 """The group of prompts without any trigger; its teacher is the bare base."""
@@ -223,28 +221,3 @@ def with_features(bank: Bank, museum: Museum, states: StateCache, blocks: tuple[
             denoiser.predict(anchor.noisy[None].to(device), t, states.states([anchor.prompt], [anchor.plain]))
         full.append(replace(anchor, features=tuple(feature[0].float().cpu() for feature in features)))
     return Bank(bank.groups, full)
-
-
-class StateCache:
-    """Text states of the bank's prompts, computed once: while the text encoder is frozen, no training changes them."""
-
-    def __init__(self, museum: Museum, text: TextEncoding) -> None:
-        self._museum = museum
-        self.text = text
-        self._states: dict[bool, dict[tuple[str, bool], TextStates]] = {True: {}, False: {}}
-
-    @torch.no_grad()
-    def states(self, prompts: Sequence[str], plain: Sequence[bool] = ()) -> TextStates:
-        """Of B prompts; those of the bare base apart from those of the museum.
-
-        Args:
-            plain: which prompts are read without slots; empty: none.
-        """
-        known = self._states[self._museum.network.enabled]
-        asked = list(zip(prompts, plain or [False] * len(prompts), strict=True))
-        missing = sorted(set(asked) - set(known))
-        if missing:
-            with self._museum.slots.plain([is_plain for _, is_plain in missing]):
-                found = encode_prompts(self._museum.base, [prompt for prompt, _ in missing], self.text)
-            known.update(zip(missing, found.rows(), strict=True))
-        return TextStates.cat([known[key] for key in asked])

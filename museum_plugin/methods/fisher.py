@@ -9,8 +9,9 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.text_states import TextStates
 from museum_plugin.losses.elastic_weights import fisher_score
-from museum_plugin.methods.bank import Anchor, Bank, StateCache
+from museum_plugin.methods.bank import Anchor, Bank
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 
 def fisher_information(bank: Bank, museum: Museum, states: StateCache, per_group: int, seed: int) -> dict[str, Tensor]:

@@ -12,17 +12,20 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import ReplayConfig
-from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, fill_bank, with_features
 from museum_plugin.methods.fisher import fisher_information
 from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, Term
 from museum_plugin.methods.moments import InputMoment, input_moments
 from museum_plugin.methods.new_pictures import anchors_on_new_pictures
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 _FEATURE_ANCHORS = 24
 _WATCHED_BLOCKS = 3
 _MOMENT_ANCHORS = 48
 _FISHER_ANCHORS = 24
+_FULL_GROUPS = 6
+"""Groups of the bank that are measured with all these anchors; more of them share what six would have."""
 DRAWS = frozenset({REPLAY, FISHER})
 """Needs for which the previous museum draws a bank."""
 
@@ -84,14 +87,18 @@ def gather_material(
     bank = fill_bank(museum, plan, progress) if needs & DRAWS else None
     if bank is None or not bank.anchors:
         bank = None
-    moments = input_moments(bank, museum, states, _MOMENT_ANCHORS) if bank and MOMENTS in needs else {}
-    fisher = fisher_information(bank, museum, states, _FISHER_ANCHORS, plan.seed) if bank and FISHER in needs else {}
+    moments = input_moments(bank, museum, states, _each(_MOMENT_ANCHORS, bank)) if bank and MOMENTS in needs else {}
+    fisher = (
+        fisher_information(bank, museum, states, _each(_FISHER_ANCHORS, bank), plan.seed)
+        if bank and FISHER in needs
+        else {}
+    )
     bank = bank if REPLAY in needs else None
     if NEW_PICTURES in needs:
         bank = _with_new_pictures(bank, anchors_on_new_pictures(museum, plan, states, _groups(bank)), museum.styles())
     watched = Denoiser(museum.base).feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
     if bank and watched:
-        bank = with_features(bank, museum, states, watched, _FEATURE_ANCHORS)
+        bank = with_features(bank, museum, states, watched, _each(_FEATURE_ANCHORS, bank))
     return Material(bank, states, watched, moments, fisher)
 
 
@@ -105,6 +112,11 @@ def _with_new_pictures(bank: Bank | None, anchors: Sequence[Anchor], styles: Seq
         return bank
     groups = [f"{style}, new pictures" for style in styles]
     return Bank([*(bank.groups if bank else (NEUTRAL,)), *groups], [*(bank.anchors if bank else ()), *anchors])
+
+
+def _each(anchors: int, bank: Bank) -> int:
+    """How many anchors of each group are measured: what is measured must not grow with the styles."""
+    return max(1, anchors * _FULL_GROUPS // max(_FULL_GROUPS, len(bank.groups)))
 
 
 def _seed(*key: object) -> int:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.losses.weight_regularization import SecondMoment
-from museum_plugin.methods.bank import Anchor, Bank, StateCache
+from museum_plugin.methods.bank import Anchor, Bank
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 _BATCH = 8
 _WIDEST = 6000
@@ -31,8 +32,12 @@ class InputMoment:
 
     second_moment: SecondMoment
     """Of an input x (in,); a convolution's x is all its kernel sees, in the order of its flattened weight."""
-    energy: float
-    """E ||W x||^2 of the frozen module."""
+    energy: Tensor
+    """() E ||W x||^2 of the frozen module, > 0."""
+
+    def __post_init__(self) -> None:
+        if not (self.energy.isfinite() & (self.energy > 0)).all():
+            raise ValueError(f"the energy of a module must be finite and greater than 0, found {self.energy}")
 
 
 @torch.no_grad()
@@ -71,7 +76,7 @@ def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int
 def _moment(module: nn.Module, rows: Tensor) -> InputMoment:
     moment, weight = main_directions(rows, _DIRECTIONS), cast(Tensor, module.weight).detach().float().flatten(1)
     kept = replace(moment, factor=moment.factor.to(rows.dtype))  # no finer than the inputs were
-    return InputMoment(kept, max(moment.energy(weight).item(), 1e-12))
+    return InputMoment(kept, moment.energy(weight).clamp(min=1e-12))
 
 
 def main_directions(rows: Tensor, count: int) -> SecondMoment:
@@ -89,7 +94,7 @@ def main_directions(rows: Tensor, count: int) -> SecondMoment:
         values, directions = torch.linalg.eigh(rows.T @ rows)
         values, directions = values[-count:].clamp(min=0), directions[:, -count:]
     left = width - len(values)
-    rest = max(0.0, (rows.square().sum() - values.sum()).item() / left) if left else 0.0
+    rest = ((rows.square().sum() - values.sum()) / max(1, left)).clamp(min=0) * (left > 0)
     return SecondMoment(directions * (values - rest).clamp(min=0).sqrt(), rest)
 
 

@@ -1,17 +1,20 @@
-"""`museum`, the default: the student is held to the previous museum's own predictions."""
+"""`museum`, the default: the student is held to what the previous museum predicts, and to what its layers answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from museum_plugin.losses.denoising import min_snr_weight
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
-from museum_plugin.losses.weight_regularization import LowRank, feature_lock_penalty
+from museum_plugin.losses.weight_regularization import LowRank, SecondMoment, feature_lock_penalty
 from museum_plugin.methods.bank import of_kind
 from museum_plugin.methods.method import MOMENTS, REPLAY, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
-WEIGHTS = {"function_lock": 3.0}
+WEIGHTS = {"function_lock": 3.0, "feature_lock": 3.0}
 _GAMMA = 5.0
 """Of min-SNR (arXiv:2303.09556)."""
 
@@ -19,26 +22,41 @@ _GAMMA = 5.0
 class FeatureLock(Term):
     """Every module's output keeps its value for what old prompts feed it, in expectation. Source: ours.
 
-    A closed form: no pass of its own, and no sample that could be over-fitted.
+    A closed form: no pass of its own. Modules of one shape are worked on as one stack: a U-Net has hundreds of them.
     """
 
     name = "feature_lock"
     needs = frozenset({REPLAY, MOMENTS})
 
     def begin_style(self, start: StyleStart) -> None:
-        self._keys = tuple(start.moments)
-        self._moments = [start.moments[key].second_moment for key in self._keys]
-        self._energies = [start.moments[key].energy for key in self._keys]
-        self._previous = self._low_ranks(start.museum)
-        self._previous = [LowRank(w.up.detach().clone(), w.down.detach().clone(), w.scale) for w in self._previous]
+        alike: dict[object, list[str]] = {}
+        layers = start.museum.network.layers
+        for key, moment in start.moments.items():
+            own = layers[key].low_rank()
+            shape = (own.up.shape, own.down.shape, own.scale, moment.second_moment.factor.shape)
+            alike.setdefault(shape, []).append(key)
+        self._stacks = list(alike.values())
+        self._previous = [low_ranks(start.museum, keys).detach() for keys in self._stacks]
+        found = [[start.moments[key] for key in keys] for keys in self._stacks]
+        self._energies = [torch.stack([moment.energy for moment in part]) for part in found]
+        self._moments = [stacked([moment.second_moment for moment in part]) for part in found]
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
-        if not self._keys:  # an empty bank was asked for
+        if not self._stacks:  # an empty bank was asked for
             return None
-        return feature_lock_penalty(self._low_ranks(museum), self._previous, self._moments, self._energies)
+        now = [low_ranks(museum, keys) for keys in self._stacks]
+        return feature_lock_penalty(now, self._previous, self._moments, self._energies)
 
-    def _low_ranks(self, museum: Museum) -> list[LowRank]:
-        return [museum.network.layers[key].low_rank() for key in self._keys]
+
+def low_ranks(museum: Museum, keys: Sequence[str]) -> LowRank:
+    """The updates of modules of one shape, rank and scale, as a stack."""
+    found = [museum.network.layers[key].low_rank() for key in keys]
+    return LowRank(torch.stack([f.up for f in found]), torch.stack([f.down for f in found]), found[0].scale)
+
+
+def stacked(moments: Sequence[SecondMoment]) -> SecondMoment:
+    """The second moments of modules of one width, as a stack."""
+    return SecondMoment(torch.stack([m.factor for m in moments]), torch.stack([m.rest for m in moments]))
 
 
 class FunctionLock(Term):

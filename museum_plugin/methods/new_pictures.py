@@ -8,8 +8,9 @@ import torch
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.data.captions import with_trigger
-from museum_plugin.methods.bank import Anchor, BankPlan, StateCache
+from museum_plugin.methods.bank import Anchor, BankPlan
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 
 
 @torch.no_grad()

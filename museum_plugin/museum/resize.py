@@ -158,7 +158,7 @@ def spectrum(down: Tensor, up: Tensor, moment: SecondMoment | None = None) -> Te
 def _main_outputs(down: Tensor, up: Tensor, moment: SecondMoment | None) -> tuple[Tensor, Tensor, Tensor]:
     """D C^(1/2) = left diag(values) V^T without V: left (out, r), values (r,), and inner (r, rank) = left^T up."""
     left, inner = torch.linalg.qr(up)
-    parts = [down] if moment is None else [down @ moment.factor.double(), down * math.sqrt(moment.rest)]
+    parts = [down] if moment is None else [down @ moment.factor.double(), down * math.sqrt(moment.rest.item())]
     u, values, _ = torch.linalg.svd(inner @ torch.cat(parts, 1), full_matrices=False)
     return left @ u, values, u.T @ inner
 

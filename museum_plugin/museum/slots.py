@@ -31,6 +31,11 @@ class Slot:
     """(n, d) for each text encoder; trained only while the slot is open."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether its vectors are trained."""
+        return any(vector.requires_grad for vector in self.vectors)
+
+    @property
     def phrase(self) -> str:
         """What the user types."""
         return " ".join(self.words)
@@ -126,6 +131,12 @@ class Slots:
             yield
         finally:
             self._plain = before
+
+    def learned_in(self, ids: Tensor) -> list[bool]:
+        """Whether each row of ids (B, L) holds a word of a slot that is open."""
+        learned = [i for slot in self.slots.values() if slot.is_open for i in slot.token_ids] if self.enabled else []
+        found: list[bool] = torch.isin(ids, torch.tensor(learned, dtype=ids.dtype)).any(dim=1).tolist()
+        return found
 
     def _hook(self, encoder: int) -> Callable[..., Tensor | None]:
         def put_vectors(table: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:

@@ -24,12 +24,13 @@ from museum_plugin.data.captions import content_of, contents_of
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.data.picture import Picture
 from museum_plugin.methods import build_terms
-from museum_plugin.methods.bank import Bank, StateCache
+from museum_plugin.methods.bank import Bank
 from museum_plugin.methods.method import NEW_PICTURES, REPLAY, Term
 from museum_plugin.methods.museum import FunctionLock
 from museum_plugin.museum.growth import add_block
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_file_bytes
+from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.museum.triggers import choose_words, single_token
 from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for
@@ -151,7 +152,13 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         training=Training(museum, optimizer, schedule, terms, scaler, Skips(run.training.skip_nonfinite)),
         bank=material.bank if any(term.needs & {REPLAY, NEW_PICTURES} for term, _ in terms.values()) else None,
         states=material.states,
-        options=PassOptions(run.loss, text, material.watched, run.slot.dropout),
+        options=PassOptions(
+            run.loss,
+            text,
+            material.watched,
+            run.slot.dropout,
+            states=material.states if text_is_frozen(run, museum) else None,
+        ),
         settings=settings,
         origin=origin,
         unfinished=unfinished,
@@ -160,6 +167,12 @@ def begin_style(room: Classroom, style: StyleData, dataset: StyleDataset) -> Les
         museum_before=museum_before,
         kept_bank=material.bank,
     )
+
+
+def text_is_frozen(run: RunConfig, museum: Museum) -> bool:
+    """Whether a text encoder gives the same in every step; a frozen LoRA on it may still be left out at times."""
+    on_text = any(not key.startswith("lora_unet_") for key in museum.network.layers)
+    return not (run.network.train_text_encoder or (on_text and museum.network.dropout.is_on))
 
 
 def extra_terms(run: RunConfig, museum: Museum) -> dict[str, tuple[Term, float]]:

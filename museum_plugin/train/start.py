@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
+from museum_plugin.base.memory import check_precision
 from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.config.files import unwritable
 from museum_plugin.config.problems import Problems
@@ -75,6 +76,7 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
     with problems:
         chosen_metadata(run.metadata)
     with problems:
+        check_precision(run.base)
         if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
             raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     places = [run.output.output_dir / f"{run.output.output_name}.safetensors"]

@@ -20,6 +20,7 @@ from museum_plugin.losses.denoising import masked
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.method import Step, Term
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.noising import draw_noise, draw_timesteps, input_noise
 from museum_plugin.train.objective import elementwise_loss, weighted
 
@@ -93,6 +94,8 @@ class PassOptions:
     """Share of the samples whose prompts are read without slots."""
     timestep: int | None = None
     """The t of every sample; None draws one for each."""
+    states: StateCache | None = None
+    """Keeps what no training changes; None: every prompt goes through the text encoder in every step."""
 
 
 class _Inputs(NamedTuple):
@@ -123,8 +126,12 @@ def student_pass(
     if options.timestep is not None:
         t = torch.full_like(t, options.timestep)
     noisy = denoiser.add_noise(batch.latents, input_noise(noise, options.loss, rng.tensor), t)
-    with museum.slots.plain(some_of(len(noise), options.slot_dropout, rng.python)):
-        states = encode_prompts(museum.base, batch.prompts, options.text)
+    plain = some_of(len(noise), options.slot_dropout, rng.python)
+    if options.states is not None:
+        states = options.states.training_states(batch.prompts, plain)
+    else:
+        with museum.slots.plain(plain):
+            states = encode_prompts(museum.base, batch.prompts, options.text)
     sizes = denoiser.whole_sizes(noisy) if batch.sizes is None else batch.sizes
     pred, replay_pred, features = _predict(denoiser, _Inputs(noisy, t, states, sizes), replay, options.watched)
     step = Step(

@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.precision import SmallConv2d
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.train import loop
 from tests.recipes.mistakes import Refusal
@@ -60,17 +61,23 @@ def fresh_accelerator() -> Iterator[None]:
 _read: list[BaseModel] = []
 
 
+def _changed(base: BaseModel) -> bool:
+    unet = base.unet
+    is_whole = not isinstance(unet.mid_block.resnets[0].conv1, SmallConv2d) and unet.conv_in.weight.is_contiguous()
+    return unet.dtype != torch.float32 or unet.is_gradient_checkpointing or not is_whole
+
+
 @pytest.fixture(autouse=True)
 def base_read_once(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process share one tiny base, which they may not change: reading it takes longer than teaching it.
 
-    A run that asked for another precision or for gradient checkpointing leaves it so; the next one reads it anew.
+    A run that asked for another precision, layout or gradient checkpointing leaves it so; the next one reads it anew.
     """
 
     def load(path: Path, asked: BaseConfig) -> BaseModel:
         if path != tiny_base or asked.vae:
             return load_base(path, asked)
-        if not _read or _read[0].unet.dtype != torch.float32 or _read[0].unet.is_gradient_checkpointing:
+        if not _read or _changed(_read[0]):
             _read[:] = [load_base(path)]
         return _read[0]
 

@@ -87,7 +87,12 @@ def test_logs_for_tensorboard(school: School, teach: Teach) -> None:
 
     (file,) = [path for path in logs.rglob("events.out.tfevents.*")]
     events = EventAccumulator(str(file.parent)).Reload()
-    assert set(events.Tags()["scalars"]) == {"ink/denoising", "ink/function_lock", "ink/learning_rate"}
+    assert set(events.Tags()["scalars"]) == {
+        "ink/denoising",
+        "ink/function_lock",
+        "ink/feature_lock",
+        "ink/learning_rate",
+    }
     assert [event.step for event in events.Scalars("ink/denoising")] == [0, 10]
     assert all(0.1 < event.value < 10 for event in events.Scalars("ink/denoising"))
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import load_base
+from museum_plugin.train import loop
+from museum_plugin.train.setup import Classroom
 from tests.recipes.conftest import Outcome
 from tests.recipes.school import (
     TRIGGERS,
@@ -27,6 +29,7 @@ from tests.recipes.school import (
     [
         ("--seed=1",),
         ("--learning_rate=0.005",),
+        ("--base_precision=nf4",),
         ("--max_train_steps=4",),
         ("--train_batch_size=1",),
         ("--gradient_accumulation_steps=2",),
@@ -107,6 +110,22 @@ def test_a_flag_that_saves_memory_or_time_changes_nothing(outcome: Outcome, flag
     assert difference(outcome("--optimizer_type=SGD", *flags), outcome("--optimizer_type=SGD")) < 1e-7
 
 
+def test_the_channels_last_layout_changes_the_last_digits_only(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts, teach_style = [], loop.teach_style
+
+    def looking(room: Classroom, *others: object) -> None:
+        weight = room.museum.base.unet.mid_block.resnets[0].conv1.weight
+        layouts.append(weight.is_contiguous(memory_format=torch.channels_last))
+        teach_style(room, *others)
+
+    monkeypatch.setattr(loop, "teach_style", looking)
+    found = outcome("--optimizer_type=SGD", "--opt_channels_last")
+    assert layouts == [True]
+    assert difference(found, outcome("--optimizer_type=SGD")) < 1e-5
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -114,6 +133,7 @@ def test_a_flag_that_saves_memory_or_time_changes_nothing(outcome: Outcome, flag
         ("--sample_every_n_steps=1",),
         ("--keep_history=0",),
         ("--xformers",),
+        ("--base_precision=fp32",),
         ("--replay_neutral=7", "--slot_lr=1"),
     ],
     ids=" ".join,
@@ -171,7 +191,7 @@ def test_an_empty_group_of_the_bank_is_left_out(second_style: Outcome, groups: t
     ("method", "term"),
     [
         ("museum", "function_lock"),
-        ("finetune", "feature_lock"),
+        ("museum", "feature_lock"),
         ("paper", "style_distillation"),
         ("paper", "weight_regularization"),
         ("paper", "feature_regularization"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from museum_plugin.config.convert import to_bool, to_int, to_path, to_text, to_token_length
 from museum_plugin.config.flags.flag import Flag
+from museum_plugin.config.schema.base import PRECISIONS
 
 FLAGS: tuple[Flag, ...] = (
     Flag("pretrained_model_name_or_path", "base.path", to_path,
@@ -18,6 +19,13 @@ FLAGS: tuple[Flag, ...] = (
     Flag("mixed_precision", "base.mixed_precision", to_text,
          "what the forward pass computes in; LoRA and slots stay float32", ("no", "fp16", "bf16")),
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
+    Flag("base_precision", "base.precision", to_text,
+         "what the frozen U-Net's weights are stored in (docs/performance.md: what each costs); auto = as it computes",
+         PRECISIONS),
+    Flag("fp8_base", "base", to_bool, "the same as base_precision=fp8"),
+    Flag("fp8_base_unet", "base", to_bool, "the same as base_precision=fp8"),
+    Flag("opt_channels_last", "base.channels_last", to_bool,
+         "keep the U-Net in the channels-last layout: often faster steps; results differ in the last digits"),
     Flag("clip_skip", "base.clip_skip", to_int,
          "text encoder layer, counted from the last: 1 = last, 2 = the one before"),
     Flag("max_token_length", "base.max_token_length", to_token_length,

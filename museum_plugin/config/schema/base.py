@@ -7,6 +7,8 @@ from pathlib import Path
 
 from museum_plugin.config.schema.require import require
 
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "fp8", "int8", "nf4")
+"""What the frozen U-Net's weights may be stored in."""
 TOKEN_LENGTHS = (75, 150, 225)
 """Tokens of a prompt that can be read: one to three chunks of 75."""
 
@@ -27,7 +29,11 @@ class BaseConfig:
     """Where the tokenizer of a checkpoint file is looked for, after the folder beside the file."""
     mixed_precision: str = "no"
     """no | fp16 | bf16: what the forward pass computes in; LoRA and slots stay float32."""
+    precision: str = "auto"
+    """fp32 | fp16 | bf16 | fp8 | int8 | nf4: what the frozen U-Net's weights are stored in; auto = as it computes."""
     gradient_checkpointing: bool = False
+    channels_last: bool = False
+    """Whether the U-Net's convolutions keep their numbers channel by channel of each place: often faster."""
     clip_skip: int = 1
     """1 = the text encoder's last layer, 2 = the one before."""
     max_token_length: int = 75
@@ -40,8 +46,28 @@ class BaseConfig:
             self.mixed_precision in ("no", "fp16", "bf16"),
             f"mixed_precision: found {self.mixed_precision!r}, allowed: no, fp16, bf16",
         )
+        self._check_precision()
         require(self.clip_skip >= 1, f"clip_skip: found {self.clip_skip}, must be 1 or more")
         require(
             self.max_token_length in TOKEN_LENGTHS,
             f"max_token_length: found {self.max_token_length}, allowed: {', '.join(map(str, TOKEN_LENGTHS))}",
         )
+
+    def _check_precision(self) -> None:
+        stored, computed = self.precision, "fp32" if self.mixed_precision == "no" else self.mixed_precision
+        require(stored in PRECISIONS, f"base_precision: found {stored!r}, allowed: {', '.join(PRECISIONS)}")
+        told = f"base_precision: found {stored!r}, which cannot go with mixed_precision {self.mixed_precision!r}"
+        require(stored != "fp32" or computed == "fp32", f"{told}: the U-Net computes in fewer bits; leave it out")
+        other_half = stored in ("fp16", "bf16") and computed not in ("fp32", stored)
+        require(not other_half, f"{told}: every weight would be rounded twice; leave it out")
+        require(
+            self.precision in ("auto", "fp32", computed) or not self.channels_last,
+            f"base_precision: found {stored!r}, which cannot go with opt_channels_last: a weight made whole again "
+            "has no layout of its own; leave one of them out",
+        )
+
+    @property
+    def stores_small(self) -> bool:
+        """Whether the U-Net's weights take fewer bits than it computes in."""
+        computed = "fp32" if self.mixed_precision == "no" else self.mixed_precision
+        return self.precision not in ("auto", computed)

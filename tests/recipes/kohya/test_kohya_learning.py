@@ -78,7 +78,13 @@ def test_it_learns_what_train_museum_learns(host: Host, school: School) -> None:
         own = school.command("--network_alpha=2", styles=(style,))
         own = [word for word in own if not word.startswith("--sample_prompts")]
         assert teach_here(own) == 0
-    assert difference(by_host, school.numbers()) < 2e-4
+    own_numbers = school.numbers()
+    for numbers in (by_host, own_numbers):  # the middle has one position: what it attends to is nothing but rounding
+        for name in [
+            name for name in numbers if "mid_block" in name and ("attn1_to_q" in name or "attn1_to_k" in name)
+        ]:
+            del numbers[name]
+    assert difference(by_host, own_numbers) < 2e-4
     moved = read_ledger(school.museum)
     assert ledger.base == moved.base
     assert ledger.network == moved.network

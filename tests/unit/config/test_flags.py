@@ -42,9 +42,9 @@ def test_every_flag_has_a_help_line() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "nothing"),
     [
-        ("fp8_base", False, True),
-        ("fp8_base", "false", True),
-        ("fp8_base", True, False),
+        ("full_fp16", False, True),
+        ("full_fp16", "false", True),
+        ("full_fp16", True, False),
         ("huggingface_repo_id", False, True),
         ("huggingface_repo_id", "mine", False),
         ("zero_stage", 2, True),

@@ -30,7 +30,7 @@ def moment(inner: int, seed: int = 9) -> torch.Tensor:
 def exactly(c: torch.Tensor) -> SecondMoment:
     """A second moment (in, in) given whole."""
     values, vectors = torch.linalg.eigh(c)
-    return SecondMoment(vectors * values.clamp(min=0).sqrt())
+    return SecondMoment(vectors * values.clamp(min=0).sqrt(), torch.zeros((), dtype=c.dtype))
 
 
 def trainable(update: LowRank) -> LowRank:
@@ -43,6 +43,7 @@ def row(*values: float, scale: float = 1.0) -> LowRank:
 
 
 ONE, ZERO = torch.eye(2), row(0.0, 0.0)
+HALF = torch.tensor(0.5, dtype=torch.float64)
 
 
 # every penalty of one module, as a function of (now, previous)

@@ -11,7 +11,7 @@ from museum_plugin.losses.weight_regularization import (
     feature_lock_penalty,
     input_weighted_change,
 )
-from tests.unit.losses.low_ranks import ONE, SHAPES, delta, exactly, low_rank, moment, row
+from tests.unit.losses.low_ranks import HALF, ONE, SHAPES, delta, exactly, low_rank, moment, row
 
 
 def test_input_weighted_change_by_hand() -> None:
@@ -69,25 +69,48 @@ def test_change_and_lock_are_quadratic_in_the_change() -> None:
 def test_feature_lock_by_hand_is_a_mean_of_relative_changes() -> None:
     now, previous = [row(3.0, 0.0), row(0.0, 1.0)], [row(1.0, 0.0), row(0.0, 2.0)]
     moments = [exactly(2 * ONE), exactly(3 * ONE)]
-    penalty = feature_lock_penalty(now, previous, moments, [4.0, 6.0])
+    penalty = feature_lock_penalty(now, previous, moments, [torch.tensor(4.0), torch.tensor(6.0)])
     assert penalty.item() == pytest.approx((4 * 2 / 4 + 1 * 3 / 6) / 2)
 
 
 def test_feature_lock_does_not_depend_on_the_units_of_a_module() -> None:
     now, previous, c = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1), moment(3)
-    larger = feature_lock_penalty([now], [previous], [exactly(100 * c)], [200.0])
-    torch.testing.assert_close(feature_lock_penalty([now], [previous], [exactly(c)], [2.0]), larger)
+    larger = feature_lock_penalty([now], [previous], [exactly(100 * c)], [torch.tensor(200.0)])
+    torch.testing.assert_close(feature_lock_penalty([now], [previous], [exactly(c)], [torch.tensor(2.0)]), larger)
 
 
 def test_the_rest_counts_in_every_direction_alike() -> None:
     now, previous, c = low_rank(4, 3, 2), low_rank(4, 3, 2, seed=1), moment(3)
     whole = c + 0.5 * torch.eye(3, dtype=torch.float64)
-    apart = input_weighted_change(now, previous, SecondMoment(exactly(c).factor, 0.5))
+    apart = input_weighted_change(now, previous, SecondMoment(exactly(c).factor, HALF))
     torch.testing.assert_close(apart, input_weighted_change(now, previous, exactly(whole)))
 
 
 def test_the_energy_of_a_moment_is_that_of_the_outputs() -> None:
     weight = low_rank(4, 3, 2).up @ low_rank(4, 3, 2).down
     whole = moment(3) + 0.5 * torch.eye(3, dtype=torch.float64)
-    found = SecondMoment(exactly(moment(3)).factor, 0.5).energy(weight)
+    found = SecondMoment(exactly(moment(3)).factor, HALF).energy(weight)
     torch.testing.assert_close(found, torch.trace(weight @ whole @ weight.T))
+
+
+def test_a_stack_of_modules_is_each_of_them() -> None:
+    pairs = [(low_rank(4, 3, 2, seed=i), low_rank(4, 3, 1, seed=i + 5)) for i in range(3)]
+    moments = [SecondMoment(exactly(moment(3, seed=i)).factor, (i + 1) * HALF) for i in range(3)]
+    energies = [torch.tensor(float(i + 1), dtype=torch.float64) for i in range(3)]
+    now, previous = (
+        LowRank(torch.stack([p[i].up for p in pairs]), torch.stack([p[i].down for p in pairs]), 0.5) for i in (0, 1)
+    )
+    stack = SecondMoment(torch.stack([m.factor for m in moments]), torch.stack([m.rest for m in moments]))
+    one_by_one = [input_weighted_change(a, b, c) for (a, b), c in zip(pairs, moments, strict=True)]
+    torch.testing.assert_close(input_weighted_change(now, previous, stack), torch.stack(one_by_one))
+    alone, other = (row(3.0, 0.0), row(1.0, 0.0)), exactly(2 * ONE)
+    together = feature_lock_penalty(
+        [now, alone[0]], [previous, alone[1]], [stack, other], [torch.stack(energies), ONE[0, 0]]
+    )
+    apart = feature_lock_penalty(
+        [*(a for a, _ in pairs), alone[0]],
+        [*(b for _, b in pairs), alone[1]],
+        [*moments, other],
+        [*energies, ONE[0, 0]],
+    )
+    torch.testing.assert_close(together, apart)

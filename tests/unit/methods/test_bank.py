@@ -15,7 +15,8 @@ from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
-from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, StateCache, fill_bank, with_features
+from museum_plugin.methods.bank import NEUTRAL, Anchor, Bank, BankPlan, fill_bank, with_features
+from museum_plugin.museum.text_cache import StateCache
 from tests.tiny_museums import WORDS, tiny_museum
 
 CPU = torch.device("cpu")
@@ -190,5 +191,5 @@ def test_states_are_computed_once_for_base_and_museum_each(base: BaseModel) -> N
             assert torch.equal(taught[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
     with torch.no_grad():
         assert torch.equal(bare[1].states, encode_prompts(base, prompts, TextEncoding(2, 150)).states)
-    assert len(runs) == 2
+    assert len(runs) == 4
     assert not torch.equal(taught[0].states, bare[0].states)

@@ -17,7 +17,7 @@ from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.flags import BY_NAME
 from museum_plugin.config.schema import MethodConfig
 from museum_plugin.methods import METHODS, TERMS, grows
-from museum_plugin.methods.bank import Bank, BankPlan, ReplayBatch, StateCache, fill_bank
+from museum_plugin.methods.bank import Bank, BankPlan, ReplayBatch, fill_bank
 from museum_plugin.methods.clora import SelfRegularization
 from museum_plugin.methods.ewc import ElasticWeights
 from museum_plugin.methods.fisher import fisher_information
@@ -30,6 +30,7 @@ from museum_plugin.methods.olora import Orthogonality
 from museum_plugin.methods.paper import FeatureRegularization
 from museum_plugin.museum.growth import add_block
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from tests.tiny_museums import WORDS, prediction, shake, tiny_museum
 
 PLAN = BankPlan(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.methods import moments
-from museum_plugin.methods.moments import _recording, main_directions
+from museum_plugin.methods.moments import InputMoment, _recording, main_directions
 
 
 def everywhere(rows: Tensor) -> Tensor:
@@ -67,3 +67,9 @@ def test_few_directions_keep_the_largest_exactly_and_the_trace(count: int) -> No
 
 def test_the_widest_layers_of_known_models_are_kept_and_wide_convolutions_are_not() -> None:
     assert 4 * 1280 <= moments._WIDEST < 9 * 1280
+
+
+@pytest.mark.parametrize("energy", [0.0, -1.0, float("inf"), float("nan")])
+def test_an_energy_that_is_none_is_refused(energy: float) -> None:
+    with pytest.raises(ValueError, match="energy"):
+        InputMoment(main_directions(torch.ones(3, 2), 1), torch.tensor(energy))

@@ -14,12 +14,13 @@ from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.errors import ConfigError
 from museum_plugin.methods import METHODS, TERMS, build_terms, moments
-from museum_plugin.methods.bank import BankPlan, ReplayBatch, StateCache, fill_bank
+from museum_plugin.methods.bank import BankPlan, ReplayBatch, fill_bank
 from museum_plugin.methods.method import Step, StyleStart
 from museum_plugin.methods.moments import input_moments
 from museum_plugin.methods.museum import FeatureLock, FunctionLock
 from museum_plugin.methods.paper import FeatureRegularization, StyleDistillation, WeightRegularization
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from tests.tiny_museums import prediction, shake, tiny_museum
 
 
@@ -172,9 +173,9 @@ def test_moments_are_those_of_the_inputs_that_the_teachers_see(
             sums[anchor.group].append(rows.T @ rows / len(rows))
     expected = sum(torch.stack(group).mean(0) for group in sums.values()) / 2
     moment = found[key].second_moment
-    whole = (moment.factor @ moment.factor.T).double() + moment.rest * torch.eye(len(moment.factor))
+    whole = (moment.factor @ moment.factor.T).double() + moment.rest.double() * torch.eye(len(moment.factor))
     torch.testing.assert_close(whole, expected, atol=1e-4, rtol=1e-3)
     weight = module.weight.detach().double().flatten(1)
-    assert found[key].energy == pytest.approx((weight @ expected @ weight.T).trace().item(), rel=1e-3)
+    assert found[key].energy.item() == pytest.approx((weight @ expected @ weight.T).trace().item(), rel=1e-3)
     before = prediction(base)
     assert torch.equal(prediction(base), before)

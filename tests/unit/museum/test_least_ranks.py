@@ -17,7 +17,7 @@ from tests.tiny_museums import tiny_museum
 
 RNG = torch.Generator().manual_seed(3)
 DOWN, UP = torch.randn(5, 12, generator=RNG), torch.randn(9, 5, generator=RNG)
-MOMENT = SecondMoment(torch.randn(12, 3, generator=RNG) * torch.tensor([4.0, 2.0, 1.0]), 0.05)
+MOMENT = SecondMoment(torch.randn(12, 3, generator=RNG) * torch.tensor([4.0, 2.0, 1.0]), torch.tensor(0.05))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_nearest_outputs_are_those_of_the_whole_matrix() -> None:
 
 
 def test_inputs_that_never_occur_cost_nothing() -> None:
-    only = SecondMoment(torch.eye(12)[:, :2])
+    only = SecondMoment(torch.eye(12)[:, :2], torch.tensor(0.0))
     down, up, (_, lost) = with_rank(DOWN, UP, 2, "seed", only)
     torch.testing.assert_close((up @ down)[:, :2], (UP @ DOWN)[:, :2], atol=1e-5, rtol=1e-5)
     assert lost == pytest.approx(0, abs=1e-9)
@@ -68,7 +68,7 @@ def test_spectra_hold_scale_and_reference(content: MuseumContent) -> None:
     down, up = (content.lora[f"{key}.lora_{half}.weight"].flatten(1) for half in ("down", "up"))
     rank, alpha = content.ledger.network.shape(key)
     torch.testing.assert_close(plain[key], spectrum(down, up) * (alpha / rank) ** 2)
-    other = spectra(content, {key: SecondMoment(torch.zeros(down.shape[1], 1), 3.0)}, {key: 2.0})
+    other = spectra(content, {key: SecondMoment(torch.zeros(down.shape[1], 1), torch.tensor(3.0))}, {key: 2.0})
     torch.testing.assert_close(other[key], plain[key] * 1.5)
     assert all(torch.equal(other[name], plain[name]) for name in plain if name != key)
 
@@ -101,7 +101,7 @@ def test_each_layer_gets_its_rank_and_moment(content: MuseumContent) -> None:
     one, other, *_ = sorted(content.ledger.network.targets)
     ranks = {key: 4 for key in content.ledger.network.targets} | {one: 1, other: 2}
     width = content.lora[f"{one}.lora_down.weight"].shape[1]
-    moment = SecondMoment(torch.eye(width)[:, :1])
+    moment = SecondMoment(torch.eye(width)[:, :1], torch.tensor(0.0))
     plain, changes = with_ranks(content, ranks)
     fed, _ = with_ranks(content, ranks, {one: moment})
     assert [(c.key, c.new_rank) for c in changes] == [(one, 1), (other, 2)]
