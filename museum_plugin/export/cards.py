@@ -55,16 +55,28 @@ def card_text(ledger: Ledger, name: str, target: Target, verdict_lines: Sequence
 def _prompt_lines(record: StyleRecord, name: str, family: str, target: Target) -> list[str]:
     trigger, lora = record.trigger, f"{name}.safetensors"
     prompt, called = with_trigger(_EXAMPLE, trigger), f"<lora:{name}:{_WEIGHT:g}> "
+    others = "Forge" if target.with_lora else "A1111, Forge, SD.Next"
     said = {
-        "comfyui": [f"ComfyUI: {lora} in models/loras, a LoRA node for model and clip, then: {prompt}"],
+        "comfyui": _comfyui_lines(record, lora, prompt, target),
         "a1111": [f"A1111, SD.Next: {lora} in models/Lora, then: {called}{prompt}"],
-        "forge": [f"Forge: {lora} in models/Lora, embeddings/* in embeddings, then: {called}{prompt}"],
+        "forge": [f"{others}: {lora} in models/Lora, embeddings/* in embeddings, then: {called}{prompt}"],
         "invoke": [f"Invoke: install {lora} and embeddings/*, then: {prompt.replace(trigger, f'<{trigger}>')}"],
         "diffusers": ["diffusers:", *[f"  {line}" for line in _diffusers_lines(record, lora, family)]],
     }
     shown = {"sdnext": ["a1111"], "webui": ["comfyui", "a1111", "forge", "invoke"]}
-    names = shown.get(target.name, [target.name]) if target.with_lora else ["forge", "invoke"]
+    names = shown.get(target.name, [target.name]) if target.with_lora else ["comfyui", "forge", "invoke"]
     return [f"  {line}" for each in names for line in said[each]]
+
+
+def _comfyui_lines(record: StyleRecord, lora: str, prompt: str, target: Target) -> list[str]:
+    """A side-car is called by name, and a name ends at its first space."""
+    if target.with_table:
+        return [f"ComfyUI: {lora} in models/loras, a LoRA node for model and clip, then: {prompt}"]
+    name = "-".join(record.words)
+    called = prompt.replace(record.trigger, f"embedding:{name}") if record.words else prompt
+    renamed = f", {record.trigger}.safetensors renamed to {name}.safetensors" if len(record.words) > 1 else ""
+    where = f"{lora} in models/loras, embeddings/* in models/embeddings{renamed}, a LoRA node for model and clip"
+    return [f"ComfyUI: {where}, then: {called}"]
 
 
 def _diffusers_lines(record: StyleRecord, lora: str, family: str) -> list[str]:

@@ -6,6 +6,7 @@ diffusers 0.42 (given the path of the file) and sd-scripts 0.10.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ IN_FILE, SIDECAR, NOT_AT_ALL = "in the file", "with side-cars", "not at all"
 _TOLD = {IN_FILE: "triggers work", SIDECAR: "triggers work with side-cars", NOT_AT_ALL: "triggers do not work"}
 FORGE_EXTRA_KEYS = 12
 """Keys without a place that Forge forgives; with one more it refuses the file."""
+_INVOKE_NAME = re.compile(r"[a-zA-Z0-9., _-]+")
+"""What InvokeAI finds between < and >."""
+_INVOKE_WIDTHS = {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}
+_DEEP_BLOCK = re.compile(r"lora_unet_\w+_transformer_blocks_([2-9]|\d\d)_")
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,17 @@ def comfyui(outline: Outline) -> Verdict:
     tables = sum(len(outline.tables.get(encoder, {})) for encoder in encoders if encoder not in wrong)
     unmatched = len(outline.shapes) - len(outline.layers) - tables
     half = [f"no whole patch of the embedding table of {encoder}" for encoder in wrong if outline.tables]
+    in_file = not wrong and bool(outline.triggers)
+    spaced = [] if in_file else [trigger for trigger in outline.triggers if " " in trigger]
+    renamed = [
+        f"side-car {trigger!r} needs a name without spaces: it is called by embedding:NAME" for trigger in spaced
+    ]
     return _verdict(
         "comfyui",
         refused=(),
-        in_file=not wrong and bool(outline.triggers),
+        in_file=in_file,
         unmatched=unmatched,
-        notes=[*half, *_warnings(unmatched), *_long_header(outline)],
+        notes=[*half, *_warnings(unmatched), *_long_header(outline), *renamed],
     )
 
 
@@ -93,12 +103,12 @@ def a1111(outline: Outline) -> Verdict:
         refused=refused,
         in_file=_bundle_fires(outline),
         unmatched=unmatched,
-        notes=[*_silent_triggers(outline), *_warnings(unmatched, lines=1), *_unknown_version(outline)],
+        notes=[*_silent_triggers(outline), *_warnings(unmatched, lines=0), *_unknown_version(outline)],
     )
 
 
 def sdnext(outline: Outline) -> Verdict:
-    """Reads bundled embeddings, by the first dot of their name."""
+    """Reads bundled embeddings, by the first dot of their name; told to load with diffusers, it goes by that rule."""
     unmatched = len(outline.shapes) - len(outline.layers) - sum(map(len, outline.bundle.values()))
     return _verdict(
         "sdnext",
@@ -149,7 +159,26 @@ def invoke(outline: Outline) -> Verdict:
         known = {key.partition(".")[0] for key in kept if key == INVOKE_KEY}
         bad = [key for key in strange if key.partition(".")[0] not in known]
         refused = [f"a key of an unknown kind of layer: {bad[0]}"] if bad else []
-    return _verdict("invoke", refused=refused, in_file=False, unmatched=len(strange), notes=())
+    names = [trigger for trigger in outline.triggers if not _INVOKE_NAME.fullmatch(trigger)]
+    notes = [f"side-car {name!r} needs another name, of letters a to z, digits and . , _ -" for name in names]
+    taken_for = _invoke_base(outline)
+    if taken_for != outline.family:
+        told = f"taken for {taken_for}" if taken_for else "its base is not recognized"
+        notes.append(f"{told}: set {outline.family} in the model manager")
+    return _verdict("invoke", refused=refused, in_file=False, unmatched=len(strange), notes=notes)
+
+
+def _invoke_base(outline: Outline) -> str | None:
+    """The family by the first layer in the order of names whose width tells it; SDXL also by its deep blocks.
+
+    It means the width of text states, but takes a projection of time steps for one as well.
+    """
+    for key in sorted(outline.layers):
+        module, _, part = key.partition(".")
+        of_unet = module.startswith("lora_unet_") and module.endswith(("_attn2_to_k", "_attn2_to_v", "time_emb_proj"))
+        if part == "lora_down.weight" and (of_unet or (module.startswith("lora_te_") and "_self_attn_" in module)):
+            return _INVOKE_WIDTHS.get(outline.shapes[key][1])
+    return "sdxl" if any(map(_DEEP_BLOCK.match, outline.modules)) else None
 
 
 def diffusers(outline: Outline) -> Verdict:
@@ -218,7 +247,9 @@ def _unknown_version(outline: Outline) -> Iterator[str]:
 
 
 def _warnings(unmatched: int, *, lines: int | None = None) -> Iterator[str]:
-    if unmatched:
+    if unmatched and lines == 0:
+        yield f"{_keys(unmatched)} not used, without a word"
+    elif unmatched:
         count = unmatched if lines is None else lines
         yield f"{_keys(unmatched)} not used: {count} {'warning' if count == 1 else 'warnings'}"
 

@@ -76,7 +76,7 @@ def test_a_museum_of_an_earlier_version_takes_the_rows_from_its_base(here: Path,
 def test_without_its_base_it_says_which_one_is_needed(
     here: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without_base_rows(here, base="moved/away")
+    without_base_rows(here, base="moved/far/away")
     assert main(["export", "mine.safetensors", "--for", "comfyui"]) == 4
     assert "give its folder with --pretrained_model_name_or_path" in capsys.readouterr().err
     assert not (here / "exports").exists()

@@ -176,6 +176,50 @@ def test_a_version_that_the_metadata_do_not_tell_is_named() -> None:
     assert any("version" in reason for reason in judged(replace(given, metadata={}))["a1111"].reasons)
 
 
+def test_comfyui_calls_a_sidecar_by_a_name_without_spaces() -> None:
+    (reason,) = [reason for reason in judged(outline("sd1", "forge"))["comfyui"].reasons if "side-car" in reason]
+    assert "'rctid bsgo'" in reason
+    assert not any("side-car" in reason for reason in judged(outline("sd1", "webui"))["comfyui"].reasons)
+
+
+def test_a1111_says_nothing_of_keys_it_has_no_place_for() -> None:
+    assert "4 keys not used, without a word" in judged(outline("sd1", "webui"))["a1111"].reasons
+    assert "4 keys not used: 1 warning" in judged(outline("sd1", "webui"))["sdnext"].reasons
+
+
+@pytest.mark.parametrize(
+    ("trigger", "is_found"), [("a_b-c, d.e", True), ("été", False), ("it's", False), ("a+b", False)]
+)
+def test_invoke_finds_plain_names_alone_between_its_brackets(trigger: str, is_found: bool) -> None:
+    given = replace(outline("sd1", "forge"), triggers=(trigger,))
+    assert any(repr(trigger) in reason for reason in judged(given)["invoke"].reasons) is not is_found
+
+
+FIRST = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_"
+BASES = [  # layers and the widths they take in, metadata's family, what InvokeAI takes the file for
+    ({f"{FIRST}attn2_to_k": 768, "lora_unet_down_blocks_0_resnets_0_time_emb_proj": 1280}, "sd1", "sd1"),
+    ({f"{FIRST}attn2_to_v": 1024}, "sd2", "sd2"),
+    ({"lora_te_text_model_encoder_layers_0_self_attn_k_proj": 1024}, "sd2", "sd2"),
+    ({"lora_te1_text_model_encoder_layers_0_self_attn_k_proj": 768}, "sdxl", None),
+    ({f"{FIRST}attn1_to_q": 320}, "sd1", None),
+    ({"lora_unet_down_blocks_0_resnets_0_time_emb_proj": 1280, "lora_unet_mid_block_attn2_to_k": 768}, "sd1", "sdxl"),
+    ({"lora_unet_input_blocks_7_1_transformer_blocks_9_attn1_to_q": 1280}, "sdxl", "sdxl"),
+    ({"lora_unet_input_blocks_4_1_transformer_blocks_1_attn1_to_q": 640}, "sdxl", None),
+    ({"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_v": 2048}, "sdxl", "sdxl"),
+]
+
+
+@pytest.mark.parametrize(("widths", "family", "taken_for"), BASES)
+def test_invoke_takes_the_base_from_the_first_width_that_tells_it(
+    widths: dict[str, int], family: str, taken_for: str | None
+) -> None:
+    versions = {"sd1": {}, "sd2": {"ss_v2": "True"}, "sdxl": {"ss_base_model_version": "sdxl_base_v1-0"}}
+    given = Outline("mine", {f"{key}.lora_down.weight": (2, width) for key, width in widths.items()}, versions[family])
+    reasons = judged(given)["invoke"].reasons
+    told = f"taken for {taken_for}" if taken_for else "its base is not recognized"
+    assert reasons == (() if taken_for == family else (f"{told}: set {family} in the model manager",))
+
+
 def test_a_long_header_is_named_for_comfyui() -> None:
     given = replace(outline("sd1", "comfyui"), header_bytes=2**20)
     assert "1048576 bytes" in judged(given)["comfyui"].reasons[-1]

@@ -155,7 +155,19 @@ def test_the_text_for_diffusers_is_code(tmp_path: Path, family: str, calls: int)
 
 def test_texts_beside_sidecars_speak_of_the_museum_file(tmp_path: Path) -> None:
     folder = exported(tmp_path, family_museum("sd1", *TWO), "sidecars", room="night")
-    assert "<lora:mine:1> a cat in" in (folder / "night.txt").read_text(encoding="utf-8")
+    text = (folder / "night.txt").read_text(encoding="utf-8")
+    assert "A1111, Forge, SD.Next: mine.safetensors" in text
+    assert "<lora:mine:1> a cat in rctid bsgo style" in text
+    assert "a cat in <rctid bsgo> style" in text
+    assert "rctid bsgo.safetensors renamed to rctid-bsgo.safetensors" in text
+    assert "a cat in embedding:rctid-bsgo style" in text
+
+
+def test_comfyui_is_told_of_sidecars_only_where_the_file_holds_no_slots(tmp_path: Path) -> None:
+    folder = exported(tmp_path, family_museum("sd1", TWO[0]), "webui")
+    text = (folder / "mine.txt").read_text(encoding="utf-8")
+    assert "for model and clip, then: a cat in nlwx style" in text
+    assert "embedding:" not in text
 
 
 def test_the_users_description_is_kept(tmp_path: Path) -> None:
