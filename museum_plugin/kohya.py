@@ -28,7 +28,7 @@ from museum_plugin.config.guest_run import GuestRun, learning_rates, read_guest_
 from museum_plugin.config.schema import BaseConfig, OptimizerConfig, RunConfig
 from museum_plugin.data.guest_pictures import GuestPictures, forget_text_outputs, put_trigger
 from museum_plugin.errors import ConfigError
-from museum_plugin.methods import grows
+from museum_plugin.methods import build_terms, grows
 from museum_plugin.museum.file import FileForm, read_ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.norms import layer_norms, limit_norms
@@ -101,7 +101,8 @@ class MuseumNetwork(nn.Module):
         """
         guest = read_guest_run(vars(args), self._network_args)
         output, method = guest.run.output, guest.run.method
-        if grows(method):  # refuses what it does not know
+        build_terms(method.name, method.weights)  # refuses what it does not know
+        if grows(method):
             raise ConfigError(
                 f"network_args: method: found {method.name!r}, which gives each style new parameters; the trainer's "
                 "optimizer has taken those that were there. Allowed here: methods of one shared LoRA, such as museum"

@@ -163,7 +163,7 @@ def invoke(outline: Outline) -> Verdict:
     notes = [f"side-car {name!r} needs another name, of letters a to z, digits and . , _ -" for name in names]
     taken_for = _invoke_base(outline)
     if taken_for != outline.family:
-        told = f"taken for {taken_for}" if taken_for else "its base is not recognized"
+        told = f"taken for {taken_for}" if taken_for else "base not known"
         notes.append(f"{told}: set {outline.family} in the model manager")
     return _verdict("invoke", refused=refused, in_file=False, unmatched=len(strange), notes=notes)
 

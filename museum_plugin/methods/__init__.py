@@ -53,10 +53,10 @@ TERMS: dict[str, type[Term]] = {
 def grows(config: MethodConfig) -> bool:
     """Whether a run opens a rank block for each style, so that `network_dim` is the rank of a block.
 
-    Raises:
-        ConfigError: the method or a term is unknown.
+    What is unknown opens none; `build_terms` refuses it.
     """
-    return any(term.grows for term, _ in build_terms(config.name, config.weights).values())
+    weights = {**METHODS.get(config.name, {}), **config.weights}
+    return any(weight and name in TERMS and TERMS[name].grows for name, weight in weights.items())
 
 
 def build_terms(method: str, weights: dict[str, float]) -> dict[str, tuple[Term, float]]:

@@ -53,7 +53,7 @@ def test_a_caption_that_is_not_utf8(refused: Refusal, spoilt: Path) -> None:
         ("nothing_like_it = 1", ["nothing_like_it", "unknown"]),
         ('max_train_steps = "many"', ["max_train_steps", "'many'", "a whole number"]),
         ("learning_rate = [1, 2]", ["learning_rate", "a number"]),
-        ("network_alpha = 0", ["network_alpha", "greater than 0"]),
+        ("network_alpha = -1", ["network_alpha", "0"]),
         ("not toml", ["not valid TOML"]),
     ],
 )

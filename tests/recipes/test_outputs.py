@@ -109,7 +109,7 @@ def test_what_the_user_says_stands_in_the_header_and_no_secret(school: School, t
     flags = [f"--metadata_{name}={text}" for name, text in texts.items()]
     flags += ["--training_comment=first", "--save_every_n_steps=2", "--save_precision=fp16", "--no_metadata"]
 
-    assert teach(school.command("--method=finetune", "--wandb_api_key=k3y", "--save_state", *flags)).code == 0
+    assert teach(school.command("--method=finetune", "--wandb_api_key=k3y-of-wandb", "--save_state", *flags)).code == 0
 
     museum = header(school.museum)
     assert {name: museum[f"modelspec.{name}"] for name in texts} == texts
@@ -126,7 +126,7 @@ def test_what_the_user_says_stands_in_the_header_and_no_secret(school: School, t
     assert not {"museum", "ss_training_comment", "modelspec.author"} & set(header(between))
     assert torch.float16 in {t.dtype for t in load_file(between).values()}
     for path in school.museum.parent.rglob("*"):
-        assert path.is_dir() or b"k3y" not in path.read_bytes()
+        assert path.is_dir() or b"k3y-of-wandb" not in path.read_bytes()
     assert teach(school.command("--method=finetune", styles=("neon",))).code == 0
     assert header(school.museum)["modelspec.author"] == "Ann", "what was said once stays"
 
@@ -153,13 +153,13 @@ def test_settings_go_into_the_logs_where_asked_for(school: School, teach: Teach)
     (school.folder / "logs.toml").write_text("[tensorboard]\nfilename_suffix = '.mine'\n", encoding="utf-8")
     flags = ["--log_with=tensorboard", f"--logging_dir={logs}", f"--log_tracker_config={school.folder / 'logs.toml'}"]
 
-    assert teach(school.command(*flags, "--log_config", "--wandb_api_key=k3y", museum=False)).code == 0
+    assert teach(school.command(*flags, "--log_config", "--wandb_api_key=k3y-of-wandb", museum=False)).code == 0
 
     assert list(logs.rglob("events.out.tfevents.*.mine"))
     (file,) = logs.rglob("hparams.yml")
     told = file.read_text(encoding="utf-8")
     assert "network_dim: 2" in told
-    for hidden in ("k3y", str(school.base), str(school.folder)):
+    for hidden in ("k3y-of-wandb", str(school.base), str(school.folder)):
         assert hidden not in told
 
 

@@ -216,7 +216,7 @@ def test_invoke_takes_the_base_from_the_first_width_that_tells_it(
     versions = {"sd1": {}, "sd2": {"ss_v2": "True"}, "sdxl": {"ss_base_model_version": "sdxl_base_v1-0"}}
     given = Outline("mine", {f"{key}.lora_down.weight": (2, width) for key, width in widths.items()}, versions[family])
     reasons = judged(given)["invoke"].reasons
-    told = f"taken for {taken_for}" if taken_for else "its base is not recognized"
+    told = f"taken for {taken_for}" if taken_for else "base not known"
     assert reasons == (() if taken_for == family else (f"{told}: set {family} in the model manager",))
 
 
