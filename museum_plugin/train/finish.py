@@ -38,6 +38,8 @@ class Finished:
     grid: Path | None = None
     matrix: Path | None = None
     verdict: Verdict | None = None
+    page: Path | None = None
+    """All that was found, to look at in a browser."""
     exports: tuple[Path, ...] = ()
     """Folders in which the museum was published, after the last style of a run."""
 
@@ -92,7 +94,9 @@ def _judge_and_save(room: Classroom, verdict: Verdict | None) -> Finished:
     grid, matrix = publish(museum, room.run.output, verdict)
     if against:
         raise refusal(museum, museum_file(room.run.output), path, grid, against)
-    return Finished(path, grid, matrix, verdict)
+    names = museum.styles()
+    page = page_file(room.run.output, len(names), names[-1])
+    return Finished(path, grid, matrix, verdict, page=page)
 
 
 def what_the_gate_says(museum: Museum, verdict: Verdict, gate: GateConfig) -> list[str]:

@@ -26,6 +26,8 @@ def closing_lines(run: RunConfig, results: list[Finished]) -> list[str]:
         lines.append(f"matrix   {last.matrix}")
     if last.grid:
         lines.append(f"grid     {last.grid}")
+    if last.page:
+        lines.append(f"page     {last.page}")
     lines += [f"export   {folder}" for folder in last.exports]
     if run.output.museum:
         museum, style = shlex.quote(str(last.museum)), shlex.quote(str(run.styles[-1].name))

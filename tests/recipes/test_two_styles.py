@@ -86,6 +86,8 @@ def test_pictures_and_closing_lines(school: School, teach: Teach) -> None:
     assert lines["museum"] == str(school.museum)
     assert lines["matrix"] == str(folder / "shown-02-neon-matrix.png")
     assert lines["grid"] == str(folder / "shown-02-neon-grid.png")
+    assert lines["page"] == str(folder / "shown-02-neon.html")
+    assert Path(lines["page"]).is_file()
     assert lines["sample"].startswith(f"python -m museum_plugin sample {school.museum} --style neon --prompt ")
     for name in ("shown-01-ink-grid", "shown-01-ink-matrix", "shown-02-neon-grid", "shown-02-neon-matrix"):
         with Image.open(folder / f"{name}.png") as picture:
