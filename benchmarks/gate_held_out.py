@@ -30,7 +30,7 @@ from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.retention import NO_TRIGGER, draw, judge, relative_drift
-from museum_plugin.judge.signature import Signature, signature
+from museum_plugin.judge.signature import signature, signatures_of
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
 from museum_plugin.pocket.classifier import Classifier, load_classifier
@@ -140,7 +140,7 @@ class Examiner:
             first: by the classifier, the score of each old style when it was learned.
         """
         ledger = museum.ledger
-        signatures = {record.name: Signature.from_dict(record.signature) for record in ledger.styles}
+        signatures = signatures_of(ledger.styles)
         if ledger.museum_id not in self._base_latents:
             with museum.disabled():
                 self._base_latents[ledger.museum_id] = draw(museum, exhibition_of(ledger), None)

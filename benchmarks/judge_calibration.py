@@ -24,7 +24,7 @@ from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.judge.confusion import confusion_matrix
 from museum_plugin.judge.findings import examine, style_drift
 from museum_plugin.judge.retention import BASE, NO_TRIGGER
-from museum_plugin.judge.signature import Signature, signature, statistics_shift
+from museum_plugin.judge.signature import signature, signatures_of, statistics_shift
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
 from museum_plugin.pocket import MODEL_DIR
@@ -85,7 +85,7 @@ def _measure(
     exhibition, names = exhibition_of(museum.ledger), museum.styles()
     findings = examine(museum, None, exhibition, base_latents=drawn.get(BASE), before={})
     latents, base = findings.verdict.latents, signature(findings.verdict.latents[BASE])
-    signatures = {r.name: Signature.from_dict(r.signature) for r in museum.ledger.styles}
+    signatures = signatures_of(museum.ledger.styles)
     neutral = confusion_matrix({NO_TRIGGER: latents[NO_TRIGGER]}, {**signatures, BASE: base})[NO_TRIGGER]
     at, matrix = len(names) - 1, found["matrix"]
     rows = [

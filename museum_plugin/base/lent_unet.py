@@ -25,9 +25,7 @@ class LentUNet(nn.Module):
         self._host = (host,)  # in a tuple, so that every module is there once
         for name, child in sorted(host.named_children(), key=lambda pair: pair[0] == "middle_block"):
             self.add_module(name, child)  # last, as in diffusers: the layers of a LoRA follow this order
-        down, middle, up = (
-            list[Any](getattr(host, name)) for name in ("input_blocks", "middle_block", "output_blocks")
-        )
+        down, middle, up = (list[Any](getattr(host, name)) for name in _PARTS)
         levels = (len(down) + _ROWS - 1) // _ROWS
         self.down_blocks, self.up_blocks = range(levels), range(levels)
         self._blocks: dict[str, nn.Module] = {"mid_block": middle[-1]}

@@ -16,7 +16,7 @@ from museum_plugin.judge.gate import objections
 from museum_plugin.judge.memorization import Memorization, memorization
 from museum_plugin.judge.prediction_drift import fixed_triples, prediction_drift, prediction_effect, predictions
 from museum_plugin.judge.retention import BASE, NO_TRIGGER, Exhibition, Verdict, draw, judge, prompt_for
-from museum_plugin.judge.signature import Signature, signature, statistics_shift
+from museum_plugin.judge.signature import Signature, signature, signatures_of, statistics_shift
 from museum_plugin.museum.museum import Museum
 
 
@@ -82,7 +82,7 @@ def examine(
         MuseumError: there is no style to judge, or what is drawn is not finite.
     """
     records = {record.name: record for record in now.ledger.styles}
-    signatures = {name: Signature.from_dict(r.signature) for name, r in records.items() if r.signature}
+    signatures = signatures_of(now.ledger.styles)
     with now.attached():
         verdict = judge(now, exhibition, signatures, base_latents=base_latents)
     if before is None:

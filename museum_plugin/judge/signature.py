@@ -10,7 +10,7 @@ even where it is drawn perfectly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.errors import MuseumFileError
+from museum_plugin.museum.ledger import StyleRecord
 
 _SAME = 1e-9
 """Distances below this, in latent units, are rounding."""
@@ -157,3 +158,12 @@ def statistics_shift(now: Signature, before: Signature, base: Signature) -> floa
     """
     moved, whole = distance(now, before), distance(before, base)
     return moved / whole if whole > 0 else float(moved > 0)
+
+
+def signatures_of(records: Iterable[StyleRecord]) -> dict[str, Signature]:
+    """Of the styles that have one, in order.
+
+    Raises:
+        MuseumFileError: what is kept is no signature.
+    """
+    return {record.name: Signature.from_dict(record.signature) for record in records if record.signature}

@@ -14,7 +14,7 @@ from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix_picture import write_matrix
 from museum_plugin.judge.retention import Exhibition, Verdict, judge
-from museum_plugin.judge.signature import Signature, signature
+from museum_plugin.judge.signature import signature, signatures_of
 from museum_plugin.museum.ledger import StyleRecord
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import content_of
@@ -91,12 +91,10 @@ def _judge_and_save(room: Classroom, verdict: Verdict | None) -> Finished:
     verdict = judge_newest(museum, verdict)
     against = what_the_gate_says(museum, verdict, room.run.gate)
     path = _save(room, beside=bool(against))
-    grid, matrix = publish(museum, room.run.output, verdict)
+    grid, matrix, page = publish(museum, room.run.output, verdict)
     if against:
         raise refusal(museum, museum_file(room.run.output), path, grid, against)
-    names = museum.styles()
-    page = page_file(room.run.output, len(names), names[-1])
-    return Finished(path, grid, matrix, verdict, page=page)
+    return Finished(path, grid, matrix, verdict, page)
 
 
 def what_the_gate_says(museum: Museum, verdict: Verdict, gate: GateConfig) -> list[str]:
@@ -131,8 +129,7 @@ def judge_newest(museum: Museum, verdict: Verdict | None = None) -> Verdict:
         TrainingError, BaseModelError: what the museum or its base draws is not finite.
     """
     ledger = museum.ledger
-    signatures = {r.name: Signature.from_dict(r.signature) for r in ledger.styles if r.signature}
-    verdict = verdict or judge(museum, exhibition_of(ledger), signatures)
+    verdict = verdict or judge(museum, exhibition_of(ledger), signatures_of(ledger.styles))
     museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
     return verdict
 
@@ -147,9 +144,11 @@ def what_was_learned(records: Iterable[StyleRecord]) -> dict[str, float]:
     return {old.name: old.scores[old.name] for old in records if old.name in old.scores}
 
 
-def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Path, Path]:
-    """Say a verdict in words, and write its grid and retention matrix into `output_dir`.
+def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Path, Path, Path]:
+    """Say a verdict in words, and write its grid, retention matrix and page into `output_dir`.
 
+    Returns:
+        the three files.
     Raises:
         OutputError: a picture cannot be written.
     """
@@ -162,12 +161,13 @@ def publish(museum: Museum, output: OutputConfig, verdict: Verdict) -> tuple[Pat
 
 def _write_pictures(
     museum: Museum, output: OutputConfig, verdict: Verdict, exhibition: Exhibition, before: dict[str, float]
-) -> tuple[Path, Path]:
+) -> tuple[Path, Path, Path]:
     names, scores = museum.ledger.retention_matrix()
     grid = grid_file(output, len(names), names[-1])
     drawn = {name: decode_latents(museum.base, latents) for name, latents in verdict.latents.items()}
     write_grid(grid, {_title(museum.phrase(name), name): images for name, images in drawn.items()}, exhibition.prompts)
-    write_page(page_file(output, len(names), names[-1]), museum, verdict, before, drawn)
+    page = page_file(output, len(names), names[-1])
+    write_page(page, museum, verdict, before, drawn)
     matrix = matrix_file(output, len(names), names[-1])
     write_matrix(
         matrix,
@@ -177,7 +177,7 @@ def _write_pictures(
         kept=verdict.kept(before),
         drift=verdict.drift,
     )
-    return grid, matrix
+    return grid, matrix, page
 
 
 def _title(phrase: str, column: str) -> str:

@@ -152,7 +152,7 @@ class GuestStyle:
                 file.save_beside(content) if against else file.save(content, keep_history=self.run.output.keep_history)
             )
         if verdict is not None:
-            grid, _ = publish(museum, self.run.output, verdict)
+            grid, *_ = publish(museum, self.run.output, verdict)
             if against:
                 raise refusal(museum, before, path, grid, against)
         publish_result(self.run, museum, path, grid)

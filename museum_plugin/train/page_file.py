@@ -13,7 +13,7 @@ from museum_plugin.judge.grid import to_pictures
 from museum_plugin.judge.page import page
 from museum_plugin.judge.page_content import PageContent
 from museum_plugin.judge.retention import Verdict
-from museum_plugin.judge.signature import Signature
+from museum_plugin.judge.signature import signatures_of
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.exhibition import exhibition_of
 
@@ -29,11 +29,10 @@ def write_page(
     Raises:
         OutputError: the file cannot be written.
     """
-    signatures = {r.name: Signature.from_dict(r.signature) for r in museum.ledger.styles if r.signature}
     content = PageContent(
         name=path.stem,
         ledger=museum.ledger,
-        findings=Findings(verdict, dict(learned), confusion_of(verdict, signatures)),
+        findings=Findings(verdict, dict(learned), confusion_of(verdict, signatures_of(museum.ledger.styles))),
         prompts=exhibition_of(museum.ledger).prompts,
         now={column: to_pictures(images) for column, images in drawn.items()},
     )

@@ -16,14 +16,15 @@ from museum_plugin.config.schema import GateConfig, ReplayConfig
 from museum_plugin.errors import ConfigError, GateError
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge, prompt_for
-from museum_plugin.judge.signature import Signature
-from museum_plugin.methods.bank import Anchor, Bank, BankPlan, StateCache, fill_bank
+from museum_plugin.judge.signature import signatures_of
+from museum_plugin.methods.bank import Anchor, Bank, BankPlan, fill_bank
 from museum_plugin.methods.material import bank_plan
 from museum_plugin.methods.moments import InputMoment, input_moments
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import museum_of
+from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.exhibition import exhibition_of
 from museum_plugin.train.museum_file import MuseumFile
 
@@ -67,7 +68,7 @@ class Rehearsal:
         Args:
             before: an earlier verdict, which saves drawing with the bare base again.
         """
-        signatures = signatures_of(museum.ledger)
+        signatures = signatures_of(museum.ledger.styles)
         if not signatures:
             return None
         return judge(museum, self.exhibition, signatures, base_latents=before.latents[BASE] if before else None)
@@ -92,11 +93,6 @@ class Rehearsal:
     def moments(self, museum: Museum, bank: Bank, per_group: int) -> dict[str, InputMoment]:
         """What the modules of an attached museum are fed."""
         return input_moments(bank, museum, self.states(museum), per_group)
-
-
-def signatures_of(ledger: Ledger) -> dict[str, Signature]:
-    """Of all styles that have one, in order."""
-    return {record.name: Signature.from_dict(record.signature) for record in ledger.styles if record.signature}
 
 
 @torch.no_grad()

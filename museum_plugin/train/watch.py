@@ -11,10 +11,11 @@ from torch import Tensor
 from museum_plugin.judge.course import Point, point_of
 from museum_plugin.judge.gate import is_learned
 from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge
-from museum_plugin.judge.signature import Signature, signature
+from museum_plugin.judge.signature import Signature, signature, signatures_of
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.exhibition import exhibition_of, with_exhibition
 from museum_plugin.train.log import Progress
+from museum_plugin.train.logs import log_numbers
 from museum_plugin.train.optimizer import averaged
 from museum_plugin.train.processes import any_process
 from museum_plugin.train.setup import Classroom, Lesson, sampling_plan
@@ -52,8 +53,7 @@ def judge_aside(
 
 def signatures_with(museum: Museum, lesson: Lesson) -> dict[str, Signature]:
     """Of every finished style that has one, and of the one that is being learned."""
-    finished = {r.name: Signature.from_dict(r.signature) for r in museum.ledger.styles if r.signature}
-    return {**finished, lesson.name: signature(lesson.latents)}
+    return {**signatures_of(museum.ledger.styles), lesson.name: signature(lesson.latents)}
 
 
 def begin_watch(room: Classroom, lesson: Lesson) -> Watch | None:
@@ -104,4 +104,4 @@ def _tell(room: Classroom, lesson: Lesson, point: Point, progress: Progress) -> 
     if room.run.output.log_with:
         told = {"score": point.score, "drift": point.drift}
         told |= {f"kept/{name}": share for name, share in point.kept.items()}
-        room.accelerator.log({f"{lesson.title}/{name}": value for name, value in told.items()}, step=point.step - 1)
+        log_numbers(room.accelerator, {f"{lesson.title}/{name}": value for name, value in told.items()}, point.step - 1)
