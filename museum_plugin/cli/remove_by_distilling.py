@@ -14,7 +14,7 @@ from museum_plugin.config.schema import GateConfig, ReplayConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.museum.removal import DISTILLED, ledger_without
+from museum_plugin.museum.removal import DISTILLED, ledger_without, without_style
 from museum_plugin.museum.store import content_of
 from museum_plugin.train.rehearsal import Rehearsal, require_kept
 from museum_plugin.train.unlearning import UnlearningPlan, unlearn, unlearning_bank
@@ -68,8 +68,7 @@ def distilled_without(
     scores = {name: score for name, score in after.scores.items() if name != style} if after else None
     content = content_of(museum)
     ledger = ledger_without(content.ledger, style, how=DISTILLED, scores=scores)
-    slots, rows = ({n: kept for n, kept in each.items() if n != style} for each in (content.slots, content.base_rows))
-    content = replace(content, ledger=ledger, slots=slots, base_rows=rows)
+    content = replace(without_style(content, style), ledger=ledger)
     if before is not None and after is not None:
         require_kept(path, content, after, before, asked.gate, f"taking {style} out")
     return content, score_lines(before, after)

@@ -41,18 +41,6 @@ def effective_rank(energies: Tensor) -> float:
     return float(energies.double().sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def stable_rank(energies: Tensor) -> float:
-    """sum e / max e: ||W||_F^2 / ||W||_2^2; never above the rank, 0 where nothing has any energy.
-
-    Source: Rudelson and Vershynin, arXiv:math/0503442.
-
-    Args:
-        energies: (n,) squared singular values.
-    """
-    largest = float(energies.max()) if energies.numel() else 0.0
-    return float(energies.double().sum()) / largest if largest > 0 else 0.0
-
-
 def directions_for(energies: Tensor, share: float) -> int:
     """How many of the strongest directions hold this share of the energy, 0..1; 0 where there is none.
 

@@ -13,8 +13,9 @@ from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import TrainingError
 from museum_plugin.losses.denoising import min_snr_weight
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
-from museum_plugin.methods.bank import Anchor, Bank, StateCache
+from museum_plugin.methods.bank import Anchor, Bank
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.rehearsal import predictions
 from museum_plugin.train.step import number_for
 

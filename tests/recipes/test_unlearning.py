@@ -14,11 +14,12 @@ from museum_plugin.base.load import load_base
 from museum_plugin.config.schema import ReplayConfig
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import TrainingError
-from museum_plugin.methods.bank import Bank, StateCache
+from museum_plugin.methods.bank import Bank
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history
 from museum_plugin.museum.latest_scores import changed_scores
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.rehearsal import Rehearsal, predictions
 from museum_plugin.train.unlearning import UnlearningPlan, unlearn, unlearning_bank
 from tests.recipes.school import School, same, teach_here

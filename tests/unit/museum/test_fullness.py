@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from museum_plugin.base.load import BaseModel
-from museum_plugin.museum.fullness import directions_for, effective_rank, fullness, fullness_of, stable_rank
+from museum_plugin.museum.fullness import directions_for, effective_rank, fullness, fullness_of
 from museum_plugin.museum.resize import resized
 from museum_plugin.museum.store import content_of
 from tests.tiny_museums import tiny_museum
@@ -18,26 +18,23 @@ from tests.tiny_museums import tiny_museum
 
 def test_by_hand() -> None:
     assert effective_rank(torch.tensor([3.0, 1.0])) == pytest.approx(16 / 10)
-    assert stable_rank(torch.tensor([3.0, 1.0])) == pytest.approx(4 / 3)
     assert [directions_for(torch.tensor([70.0, 20.0, 10.0]), share) for share in (0.5, 0.7, 0.9, 0.91, 1.0)] == [
         1, 1, 2, 3, 3,
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("measure", [effective_rank, stable_rank])
-def test_equal_directions_count_whole_and_the_scale_not_at_all(measure) -> None:
-    assert measure(torch.full((5,), 0.3)) == pytest.approx(5)
-    assert measure(torch.tensor([7.0, 0.0, 0.0])) == pytest.approx(1)
+def test_equal_directions_count_whole_and_the_scale_not_at_all() -> None:
+    assert effective_rank(torch.full((5,), 0.3)) == pytest.approx(5)
+    assert effective_rank(torch.tensor([7.0, 0.0, 0.0])) == pytest.approx(1)
     some = torch.tensor([4.0, 2.0, 0.5])
-    assert measure(some * 1e-20) == pytest.approx(measure(some), rel=1e-6)
-    assert measure(torch.zeros(3)) == 0
+    assert effective_rank(some * 1e-20) == pytest.approx(effective_rank(some), rel=1e-6)
+    assert effective_rank(torch.zeros(3)) == 0
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8))
 def test_no_measure_exceeds_the_rank(energies: list[float]) -> None:
     values = torch.tensor(sorted(energies, reverse=True), dtype=torch.float64)
-    assert 1 - 1e-9 <= stable_rank(values) <= len(energies) + 1e-9
-    assert stable_rank(values) - 1e-9 <= effective_rank(values) <= len(energies) + 1e-9
+    assert 1 - 1e-9 <= effective_rank(values) <= len(energies) + 1e-9
     assert 1 <= directions_for(values, 0.99) <= len(energies)
 
 
