@@ -7,8 +7,8 @@ The settings are the demo's (`presets/demo.toml`). Scores are the pocket classif
 style in pictures of held-out captions, drawn with the style's trigger. Beside the methods of `--method` there are
 `joint`, all styles taught at once, and what becomes of styles that were each taught alone: `separate`, `summed` and
 `merged` (`benchmarks/apart.py`). What a run has found is written after each style; run again, it goes on behind that.
-At the end a table, its numbers as JSON and a plot are written into the same folder. `--quick` is a look at all of it in
-about ten minutes on two cores: three styles, few steps and pictures, one seed.
+At the end a table, its numbers as JSON and a plot are written into the same folder. `--quick` is a look at it in
+about five minutes on two cores: four methods, three styles, few steps and pictures, one seed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "second": ("mosaic", "riso", "blueprint", "stained", "neon", "ink", "pastel", "dots"),
 }
 EVERY = (*METHODS, JOINT, *APART)
-_USUAL = {"styles": 8, "seeds": 3, "pictures": 36, "steps": None, "out": Path("output/forgetting")}
-_QUICK = {"styles": 3, "seeds": 1, "pictures": 6, "steps": 60, "out": Path("output/forgetting_quick")}
+_USUAL = {"methods": EVERY, "styles": 8, "seeds": 3, "pictures": 36, "steps": None, "out": Path("output/forgetting")}
+_QUICK = {"methods": ("finetune", "paper", "museum", "separate"), "styles": 3, "seeds": 1, "pictures": 6, "steps": 60,
+          "out": Path("output/forgetting_quick")}  # fmt: skip
 _QUICK_FLAGS = ("--replay_sampling_steps=8", "--sample_steps=8")
 
 
@@ -64,7 +65,7 @@ def result_of(method: str, seed: int, setting: Setting, classifier: Classifier) 
 def parsed() -> argparse.Namespace:
     """The command line, what was not given filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list(EVERY), choices=EVERY, metavar="METHOD")
+    parser.add_argument("--methods", nargs="+", choices=EVERY, metavar="METHOD")
     parser.add_argument("--orders", nargs="+", default=[SHIPPED], choices=list(ORDERS), metavar="ORDER")
     parser.add_argument("--styles", type=int, choices=range(1, len(STYLES) + 1), metavar="N")
     parser.add_argument("--seeds", type=int)
