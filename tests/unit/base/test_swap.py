@@ -1,10 +1,8 @@
-"""Swapped blocks: the same numbers, never more than two on the card, each brought before it is needed, all put back."""
+"""Swapped blocks of a U-Net: the same numbers, never more than two on the card, all put back as it was found."""
 
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from museum_plugin.base.carrier import Copies, CopyStream, Load, carrier_to
+from museum_plugin.base.carrier import Copies, CopyStream
 from museum_plugin.base.frozen import FrozenConv2d, FrozenLinear
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.base.memory import placed
 from museum_plugin.base.precision import store_small
-from museum_plugin.base.swap import (
-    Shuttle,
-    block_bytes,
-    bytes_on_card,
-    fewest_blocks,
-    spread,
-    swappable,
-    swapped,
-)
+from museum_plugin.base.swap import block_bytes, spread, swappable, swapped
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.lora import LoRANetwork, target_modules
+from tests.counted_card import Card
 from tests.sdxl_models import write_tiny_sdxl
 from tests.tiny_museums import prediction, shake
 
@@ -37,41 +28,6 @@ CPU = torch.device("cpu")
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Card:
-    """A card whose copies are not there before they arrive, and which counts what lies on it."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[int, ...]] = []
-        """Of each load, which tensors it brought."""
-        self.bytes = 0
-        self.most = 0
-        self.lost = 0
-        """Loads that were let go of while they were still on their way."""
-
-    def keep(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def send(self, kept: Sequence[Tensor]) -> Load:
-        places = tuple(torch.zeros_like(tensor) for tensor in kept)
-        self.sent.append(tuple(id(tensor) for tensor in kept))
-        size, state = sum(tensor.nbytes for tensor in kept), {"arrived": False}
-        self.bytes += size
-        self.most = max(self.most, self.bytes)
-
-        def gone() -> None:
-            self.bytes -= size
-            self.lost += not state["arrived"]
-
-        weakref.finalize(places[-1], gone)
-
-        def arrive() -> None:
-            state["arrived"] = True
-            for place, tensor in zip(places, kept, strict=True):
-                place.copy_(tensor)
-
-        return Load(places, arrive)
 
 
 def lora_on(base: BaseModel, unet: nn.Module) -> LoRANetwork:
@@ -152,45 +108,6 @@ def test_each_block_travels_once_for_the_forward_and_once_for_the_backward_pass(
     assert counts[-1] == 2 * len(blocks) - 2
 
 
-def shuttle_of(card: Card, count: int) -> tuple[Shuttle, list[Tensor]]:
-    shuttle, weights = Shuttle(card), [torch.full((4,), float(number)) for number in range(count)]
-    for weight in weights:
-        shuttle.add([weight])
-    return shuttle, weights
-
-
-def test_the_next_block_is_on_its_way_before_it_is_asked_for() -> None:
-    card = Card()
-    shuttle, weights = shuttle_of(card, 4)
-    order = [0, 1, 2, 3, 2, 1]
-    for number in order * 2:
-        shuttle.tensors(number)
-    for number, following in zip(order, [*order[1:], order[0]], strict=True):
-        shuttle.tensors(number)
-        assert card.sent[-1] == (id(weights[following]),)
-
-
-def test_a_wrong_guess_changes_nothing_but_the_time() -> None:
-    card = Card()
-    shuttle, weights = shuttle_of(card, 5)
-    rng = torch.Generator().manual_seed(0)
-    for number in torch.randint(5, (200,), generator=rng).tolist():
-        assert torch.equal(shuttle.tensors(number)[0], weights[number])
-        assert card.bytes <= 2 * weights[0].nbytes
-    assert card.lost == 0
-    shuttle.rest()
-    assert (card.bytes, card.lost) == (0, 0)
-
-
-def test_the_same_block_is_brought_once_for_all_its_layers() -> None:
-    card = Card()
-    shuttle = Shuttle(card)
-    shuttle.add([torch.ones(2), torch.zeros(3)])
-    first, again = shuttle.tensors(0), shuttle.tensors(0)
-    assert first is again
-    assert len(card.sent) == 1
-
-
 def test_everything_is_put_back_as_it_was_found(base: BaseModel) -> None:
     unet = copy.deepcopy(base.unet)
     modules = [(type(module), list(module._parameters)) for module in unet.modules()]
@@ -251,35 +168,6 @@ def test_blocks_are_in_the_order_in_which_they_compute(base: BaseModel, tmp_path
         assert order == list(range(len(blocks)))
         inside = sum(block_bytes(block) for block in blocks)
         assert inside > 0.8 * sum(p.nbytes for p in model.unet.parameters())
-
-
-@pytest.mark.parametrize(
-    ("blocks", "count", "expected"), [(6, 0, []), (6, 3, [0, 2, 4]), (7, 3, [0, 2, 4]), (4, 4, [0, 1, 2, 3])]
-)
-def test_swapped_blocks_are_evenly_apart(blocks: int, count: int, expected: list[int]) -> None:
-    assert spread(blocks, count) == expected
-
-
-def test_what_is_on_the_card_is_the_rest_and_the_two_largest_that_travel() -> None:
-    sizes = [10, 1, 20, 2, 30, 3]
-    assert bytes_on_card(sizes, 0) == 66
-    assert bytes_on_card(sizes, 3) == 1 + 2 + 3 + 20 + 30
-    assert bytes_on_card(sizes, 6) == 50
-
-
-@pytest.mark.parametrize(("room", "expected"), [(66, 0), (65, 3), (56, 3), (55, 5), (50, 6), (49, None)])
-def test_the_fewest_blocks_that_make_room(room: int, expected: int | None) -> None:
-    assert fewest_blocks([10, 1, 20, 2, 30, 3], room) == expected
-
-
-def test_plain_copies_are_copies_and_there_at_once() -> None:
-    carrier, weight = Copies(CPU), numbers(3)
-    kept = carrier.keep(weight)
-    (found,) = carrier.send([kept]).tensors
-    assert torch.equal(found, weight)
-    assert found.data_ptr() != kept.data_ptr()
-    assert Copies(torch.device("meta")).send([kept]).tensors[0].device.type == "meta"
-    assert isinstance(carrier_to(CPU), Copies)
 
 
 def test_a_run_lays_its_base_out_and_leaves_it_whole(base: BaseModel) -> None:
