@@ -20,6 +20,7 @@ class OldPredictions(Term):
     """
 
     name = "old_predictions"
+    on_bank = True
     needs = frozenset({NEW_PICTURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

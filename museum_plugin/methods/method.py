@@ -60,6 +60,8 @@ class Step:
     """(R,) at the timesteps of the bank's batch."""
     features: tuple[Tensor, ...] = ()
     """The student's block outputs for the bank's batch."""
+    bank_weight: float = 1.0
+    """Of penalties on the bank's batch: above 1 where not every step has one."""
 
 
 class Term:
@@ -67,6 +69,8 @@ class Term:
 
     name: str
     needs: frozenset[str] = frozenset()
+    on_bank = False
+    """Whether its penalty is of the bank's batch alone; it is None where a step has no such batch."""
     grows = False
     """Whether each style after the first gets a rank block of its own, `network_dim` wide."""
 

@@ -67,6 +67,7 @@ class FunctionLock(Term):
     """
 
     name = "function_lock"
+    on_bank = True
     needs = frozenset({REPLAY})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

@@ -56,6 +56,7 @@ class FeatureRegularization(Term):
     """The blocks' outputs on the bank's states stay those of the previous museum. Source: the paper's feature part."""
 
     name = "feature_regularization"
+    on_bank = True
     needs = frozenset({REPLAY, FEATURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

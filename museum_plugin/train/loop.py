@@ -14,7 +14,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import load_base
 from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
-from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.data.dataset import Batch, StyleDataset
 from museum_plugin.errors import Interrupted, NotFiniteError
 from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
@@ -49,7 +49,17 @@ from museum_plugin.train.start import (
     with_base_weights,
     with_noise_schedule,
 )
-from museum_plugin.train.step import loss_terms, not_finite, not_finite_error, number_for, rng_for, student_pass
+from museum_plugin.train.step import (
+    bank_terms,
+    loss_terms,
+    not_finite,
+    not_finite_error,
+    number_for,
+    penalties,
+    replay_pass,
+    rng_for,
+    student_pass,
+)
 from museum_plugin.train.stop import StopRequest
 from museum_plugin.train.validation import validation_is_due, validation_loss
 from museum_plugin.train.watch import begin_watch, judge_if_due
@@ -167,17 +177,33 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
     shown = reader.batch(step, micro)
     batch = style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
-        replay = replay_inputs(room, lesson, rng, len(shown.pictures))
+        replay = replay_inputs(room, lesson, rng, len(shown.pictures), lesson.order.index(step, micro))
+        apart = run.base.gradient_checkpointing  # memory is short: the bank's batch has a pass of its own
         with accelerator.autocast():
-            done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
+            done = student_pass(room.museum, room.denoiser, batch, rng, None if apart else replay, lesson.options)
             found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-        bad = not_finite(found)
-        if any_process(accelerator, bool(bad)):
-            raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
-        total = torch.stack(list(found.values())).sum() / lesson.order.micro_steps(step)
-        if total.requires_grad:  # not where dropout left out every layer
-            accelerator.backward(total)
+        _add_gradients(room, lesson, step, shown, found)
+        if apart and replay is not None:
+            with accelerator.autocast():
+                seen = replay_pass(room.denoiser, done.step, replay, lesson.options.watched)
+                more = penalties(room.museum, seen, bank_terms(lesson.training.terms))
+            _add_gradients(room, lesson, step, shown, more)
+            found |= more
     return found
+
+
+def _add_gradients(room: Classroom, lesson: Lesson, step: int, shown: Batch, found: dict[str, Tensor]) -> None:
+    """Those of the weighted terms of a pass.
+
+    Raises:
+        NotFiniteError: one of the terms is not finite.
+    """
+    bad = not_finite(found)
+    if any_process(room.accelerator, bool(bad)):
+        raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
+    total = torch.stack(list(found.values())).sum() / lesson.order.micro_steps(step)
+    if total.requires_grad:  # not where dropout left out every layer
+        room.accelerator.backward(total)
 
 
 def _move(room: Classroom, lesson: Lesson, parameters: list[Parameter]) -> dict[str, Tensor]:

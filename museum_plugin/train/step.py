@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
 
@@ -80,6 +80,8 @@ class ReplayInputs:
 
     batch: ReplayBatch
     states: TextStates
+    weight: float = 1.0
+    """See `Step.bank_weight`."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,35 @@ def student_pass(
         alpha_bar=denoiser.alpha_bar(t),
         prediction_type=denoiser.prediction_type,
         pred_x0=denoiser.predict_x0(noisy, pred, t),
-        replay=replay.batch if replay else None,
-        replay_pred=replay_pred,
-        replay_alpha_bar=denoiser.alpha_bar(replay.batch.t) if replay else None,
-        features=features,
     )
+    if replay is not None and replay_pred is not None:
+        step = _with_replay(step, denoiser, replay, replay_pred, features)
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
+
+
+def _with_replay(
+    step: Step, denoiser: Denoiser, replay: ReplayInputs, pred: Tensor, features: tuple[Tensor, ...]
+) -> Step:
+    return replace(
+        step,
+        replay=replay.batch,
+        replay_pred=pred,
+        replay_alpha_bar=denoiser.alpha_bar(replay.batch.t),
+        features=features,
+        bank_weight=replay.weight,
+    )
+
+
+def replay_pass(denoiser: Denoiser, step: Step, replay: ReplayInputs, watched: tuple[str, ...]) -> Step:
+    """A step whose own pass is done, with the bank's batch predicted in a pass of its own.
+
+    Args:
+        watched: blocks whose outputs a term needs.
+    """
+    sizes = denoiser.whole_sizes(replay.batch.noisy)
+    with denoiser.watch(watched) as features:
+        pred = denoiser.predict(replay.batch.noisy, replay.batch.t, replay.states, sizes)
+    return _with_replay(step, denoiser, replay, pred, tuple(features))
 
 
 def some_of(count: int, share: float, rng: Random) -> list[bool]:
@@ -185,8 +210,17 @@ def loss_terms(
 
 def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]]) -> dict[str, Tensor]:
     """The weighted penalties of a step by name; a term that has nothing to penalise is left out."""
-    found = {name: (term.penalty(museum, step), weight) for name, (term, weight) in terms.items()}
-    return {name: weight * penalty for name, (penalty, weight) in found.items() if penalty is not None}
+    found = {}
+    for name, (term, weight) in terms.items():
+        penalty = term.penalty(museum, step)
+        if penalty is not None:
+            found[name] = weight * (step.bank_weight if term.on_bank else 1.0) * penalty
+    return found
+
+
+def bank_terms(terms: dict[str, tuple[Term, float]]) -> dict[str, tuple[Term, float]]:
+    """Those whose penalty is of the bank's batch alone."""
+    return {name: (term, weight) for name, (term, weight) in terms.items() if term.on_bank}
 
 
 def not_finite(terms: dict[str, Tensor]) -> list[str]:

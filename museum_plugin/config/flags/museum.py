@@ -32,7 +32,7 @@ FLAGS: tuple[Flag, ...] = (
          "latents drawn for all old styles together, which share them evenly"),
     Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
     Flag("replay_batch_size", "replay.batch_size", to_int,
-         "latents of the bank in every step (default: one for two pictures of the batch, at least one)"),
+         "latents of the bank in every step (default: one for two pictures; beside one, in every second step)"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
     Flag("gate", "gate.mode", to_name,
          "on: a museum that lost too much does not replace the one before, it is kept beside it; off: it does",
