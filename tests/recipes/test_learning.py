@@ -123,3 +123,34 @@ def test_the_teacher_costs_no_second_pass(
 
     assert teach(school.command("--method=museum", styles=(style,))).code == 0
     assert passes == [1] * STEPS
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows"),
+    [
+        ((), [[1], [2], [1]]),
+        (("--gradient_checkpointing",), [[1], [1, 1], [1]]),
+        (("--replay_batch_size=3",), [[4], [4], [4]]),
+        (("--replay_batch_size=3", "--gradient_checkpointing"), [[1, 3], [1, 3], [1, 3]]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else "",
+)
+def test_the_bank_is_predicted_beside_the_pictures_or_where_memory_is_short_after_them(
+    school: School, teach: Teach, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], rows: list[list[int]]
+) -> None:
+    """Rows of each forward pass of the U-Net, step by step, with one picture in a step."""
+    seen: list[list[int]] = []
+    backward = loop._backward
+
+    def looking(room: loop.Classroom, *others: Any) -> dict[str, Tensor]:
+        seen.append([])
+        hook = room.museum.base.unet.register_forward_hook(lambda _m, given, _o: seen[-1].append(len(given[0])))
+        try:
+            return backward(room, *others)
+        finally:
+            hook.remove()
+
+    monkeypatch.setattr(loop, "_backward", looking)
+    command = [word for word in school.command("--train_batch_size=1") if not word.startswith("--replay_batch_size")]
+    assert teach([*command, *flags]).code == 0
+    assert seen == rows

@@ -25,9 +25,12 @@ from museum_plugin.train.step import (
     PassOptions,
     ReplayInputs,
     StyleBatch,
+    bank_terms,
     loss_terms,
     not_finite,
     not_finite_error,
+    penalties,
+    replay_pass,
     rng_for,
     some_of,
     student_pass,
@@ -246,6 +249,31 @@ def test_terms_are_weighted_and_those_with_nothing_to_say_left_out(base: BaseMod
     found = loss_terms(museum, run(museum)[0], terms, LossConfig(), "epsilon")
     assert found["two"].item() == 6.0
     assert set(found) == {"denoising", "two"}
+
+
+def test_penalties_on_the_bank_weigh_more_where_not_every_step_has_one(base: BaseModel) -> None:
+    museum = tiny_museum(base)
+    own, bank = Constant(2.0), Constant(2.0)
+    bank.on_bank = True
+    terms: dict[str, tuple[Term, float]] = {"own": (own, 3.0), "bank": (bank, 3.0)}
+    step = run(museum, dataclasses.replace(replay(base), weight=2.0))[0].step
+    found = penalties(museum, step, terms)
+    assert (found["own"].item(), found["bank"].item()) == (6.0, 12.0)
+    assert list(bank_terms(terms)) == ["bank"]
+
+
+def test_the_banks_batch_alone_is_predicted_as_beside_the_pictures(base: BaseModel) -> None:
+    museum, given = tiny_museum(base, "ink"), replay(base)
+    together = run(museum, given, watched=("mid_block",))[0].step
+    alone = run(museum)[0].step
+    assert alone.replay is alone.replay_pred is None
+    with museum.attached(), torch.no_grad():
+        found = replay_pass(Denoiser(base), alone, given, ("mid_block",))
+    assert found.replay is given.batch
+    torch.testing.assert_close(found.replay_pred, together.replay_pred, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.replay_alpha_bar, together.replay_alpha_bar)
+    torch.testing.assert_close(found.features, together.features, atol=1e-5, rtol=1e-5)
+    assert found.pred_x0 is alone.pred_x0
 
 
 def test_a_loss_that_is_not_finite_is_named() -> None:
