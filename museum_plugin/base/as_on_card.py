@@ -98,7 +98,7 @@ def run_backward(loss: Tensor) -> None:
     """Backpropagate inside `AsOnCard`: torch's own function would step out of it, and checkpointing's second forward
     pass would be another one than the first.
     """
-    engine = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]
+    engine = torch.autograd.Variable._execution_engine
     engine.run_backward(
         (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
     )

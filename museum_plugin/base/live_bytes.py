@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,7 +29,6 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()
         self._device = device
         self._known: dict[int, Any] = {}
-        self._outputs: dict[Any, Any] = {}
         self.now = 0
         """Bytes alive that were made inside."""
         self.most = 0
@@ -41,7 +41,10 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and look at what it gave."""
-        out = self._remembered(func, args, kwargs or {}) if func in _SLOW else func(*args, **(kwargs or {}))
+        if func in _SLOW and self._device == "meta":
+            out = _empty(_result(func, _shape(args), _shape(tuple((kwargs or {}).items()))))
+        else:
+            out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else (out,):
             if isinstance(tensor, Tensor) and tensor.device.type == self._device:
                 storage = tensor.untyped_storage()
@@ -50,17 +53,6 @@ class LiveBytes(TorchDispatchMode):
         beside = attention_workspace(args[1].shape) if func in _ATTENTION and args[1].element_size() == 2 else 0
         self.most = max(self.most, self.now + beside)
         return out
-
-    def _remembered(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What an operation gives without numbers follows from the shapes of what it is given."""
-        if self._device != "meta":
-            return func(*args, **kwargs)
-        key = (func, *map(_shape, args), *((name, _shape(value)) for name, value in kwargs.items()))
-        if key not in self._outputs:
-            out = func(*args, **kwargs)
-            self._outputs[key] = _shape(out)
-            return out
-        return _empty(self._outputs[key])
 
     def _take(self, storage: torch.UntypedStorage, count: int) -> None:
         key = storage._cdata
@@ -89,6 +81,12 @@ def _shape(value: Any) -> Any:
 
 class _Shape(tuple[Any, ...]):
     """Shape, strides, type and device of a tensor."""
+
+
+@lru_cache(maxsize=8192)
+def _result(func: Any, args: Any, kwargs: Any) -> Any:
+    """What an operation on the meta device gives follows from the shapes of what it is given."""
+    return _shape(func(*_empty(args), **dict(_empty(kwargs))))
 
 
 def _empty(shape: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +16,7 @@ from museum_plugin.base.as_on_card import AsOnCard, run_backward
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.folder import BaseOutline, EmptyNetworks
+from museum_plugin.base.frozen import Stored
 from museum_plugin.base.live_bytes import LiveBytes
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.memory import fit_unet
@@ -28,7 +28,7 @@ from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.material import watched_blocks
-from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, StyleStart, Term
+from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, StyleStart
 from museum_plugin.methods.moments import DIRECTIONS, InputMoment, measured_modules
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
@@ -72,6 +72,7 @@ class DryRun:
             ConfigError: network_args do not fit the base, or a slot word is no single token.
         """
         self.run, self.subject = run, subject
+        self.style = _STYLE if subject.words else None
         self._half = HALVES[run.base.mixed_precision]
         with AsOnCard(None):
             self.museum = _museum(run, _base(run, outline, networks), subject)
@@ -81,7 +82,7 @@ class DryRun:
         draws = REPLAY in needs and (run.replay.neutral or old * run.replay.per_style)
         self.has_bank = bool(draws or (NEW_PICTURES in needs and old))
         self._watched = watched_blocks(Denoiser(self.museum.base)) if FEATURES in needs and self.has_bank else ()
-        self.kept = self._begin(needs)
+        self.kept = self._begin(needs if old else needs - {FISHER})
 
     def modules(self) -> tuple[nn.Module, ...]:
         """U-Net, text encoders, LoRA."""
@@ -89,40 +90,42 @@ class DryRun:
 
     def step(self) -> int:
         """Bytes at the peak of a step: activations and gradients, without what is there before it."""
-        museum, run, subject = self.museum, self.run, self.subject
+        museum, run = self.museum, self.run
         denoiser, text = Denoiser(museum.base), TextEncoding.of(run.base)
         states = StateCache(museum, text) if text_is_frozen(run, museum) else None
         options = PassOptions(run.loss, text, self._watched, states=states)
-        with self._counting() as (card, counted), museum.attached():
-            replay = self._replay(text) if self.has_bank else None
-            count = subject.pictures
-            latents = torch.empty(count, 4, *self._latent(subject.size), device=_META)
-            prompts = (" ".join((*subject.words, "a picture")),) * count
-            batch = StyleBatch(latents, prompts, torch.ones(count, device=_META))
-            done = student_pass(museum, denoiser, batch, rng_for(0, _STYLE, 0), replay, options)
-            found = loss_terms(museum, done, self.terms, run.loss, denoiser.prediction_type)
-            total = torch.stack(list(found.values())).sum()
-            card.end_of_pass()
-            run_backward(total)
+        with self._counting() as counted, museum.attached():
+            with AsOnCard(None):
+                replay = self._replay(text) if self.has_bank else None
+            with AsOnCard(self._half) as card:
+                done = student_pass(museum, denoiser, self._batch(), rng_for(0, _STYLE, 0), replay, options)
+                found = loss_terms(museum, done, self.terms, run.loss, denoiser.prediction_type)
+                total = torch.stack(list(found.values())).sum()
+                card.end_of_pass()
+                run_backward(total)
         self._forget_gradients()
         return counted.most
 
     def drawing(self, pictures: int) -> int:
         """Bytes at the peak of one step of the sampler, with guidance, for so many pictures at once."""
         museum = self.museum
-        with self._counting(cast=False) as (_, counted), museum.attached(), torch.no_grad():
+        with self._counting() as counted, AsOnCard(None), museum.attached(), torch.no_grad():
             noisy = torch.empty(pictures, 4, *self._latent(self.subject.bank_size), device=_META)
             states = encode_prompts(museum.base, [""], TextEncoding.of(self.run.base)).repeated(2 * pictures)
             t = torch.zeros(2 * pictures, dtype=torch.long, device=_META)
             Denoiser(museum.base).predict(noisy.repeat(2, 1, 1, 1), t, states)
         return counted.most
 
-    @contextmanager
-    def _counting(self, *, cast: bool = True) -> Iterator[tuple[AsOnCard, LiveBytes]]:
+    def _counting(self) -> LiveBytes:
         counted = LiveBytes()
-        counted.leave_out(tensor for module in self.modules() for tensor in _tensors(module))
-        with AsOnCard(self._half if cast else None) as card, counted:
-            yield card, counted
+        counted.leave_out(tensor for module in self.modules() for tensor in weights_of(module))
+        return counted
+
+    def _batch(self) -> StyleBatch:
+        count, words = self.subject.pictures, self.subject.words
+        latents = torch.empty(count, 4, *self._latent(self.subject.size), device=_META)
+        prompts = (" ".join((*words, "a picture")),) * count
+        return StyleBatch(latents, prompts, torch.ones(count, device=_META))
 
     def _latent(self, size: Size) -> tuple[int, int]:
         factor = self.museum.base.latent_factor
@@ -131,12 +134,11 @@ class DryRun:
     def _replay(self, text: TextEncoding) -> ReplayInputs:
         """The bank's batch of a step; its predictions are those of nobody."""
         museum, count = self.museum, self.run.replay.anchors_beside(self.subject.pictures)
-        noisy, features = torch.empty(count, 4, *self._latent(self.subject.bank_size), device=_META), ()
+        noisy = torch.empty(count, 4, *self._latent(self.subject.bank_size), device=_META)
         t, prompts = torch.zeros(count, dtype=torch.long, device=_META), ("a picture",) * count
         with torch.set_grad_enabled(self.run.network.train_text_encoder):
             states = encode_prompts(museum.base, prompts, text)
-        if self._watched:
-            features = self._features(noisy, t, states)
+        features = self._features(noisy, t, states) if self._watched else ()
         batch = ReplayBatch(noisy, t, prompts, torch.empty_like(noisy), features, tuple(range(count)))
         return ReplayInputs(batch, states)
 
@@ -151,7 +153,7 @@ class DryRun:
         """Tell the terms that a style begins. Returns the bytes that they keep for as long as it is taught."""
         network = self.museum.network
         with AsOnCard(None), LiveBytes() as counted:
-            counted.leave_out(tensor for module in self.modules() for tensor in _tensors(module))
+            counted.leave_out(tensor for module in self.modules() for tensor in weights_of(module))
             moments = self._moments() if MOMENTS in needs and self.has_bank else {}
             named = dict(network.named_parameters())
             fisher = {name: torch.zeros_like(p) for name, p in named.items() if FISHER in needs and p.requires_grad}
@@ -178,13 +180,13 @@ class DryRun:
             parameter.grad = None
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
+def weights_of(module: nn.Module) -> Iterator[Tensor]:
     """Parameters, buffers and weights that are stored small."""
     yield from module.parameters()
     yield from module.buffers()
     for part in module.modules():
-        stored = getattr(part, "stored", None)
-        if stored is not None:
+        stored = getattr(part, "source", None)
+        if isinstance(stored, Stored):
             yield from stored.parts
 
 
@@ -200,8 +202,8 @@ def _base(run: RunConfig, outline: BaseOutline, networks: EmptyNetworks) -> Base
         prediction_type=outline.prediction_type,
         fingerprint="",
         vae_fingerprint="",
-        unet=unet,  # type: ignore[arg-type]
-        vae=vae,  # type: ignore[arg-type]
+        unet=unet,
+        vae=vae,
         text_encoders=tuple(texts),
         tokenizers=outline.tokenizers,
         alphas_cumprod=torch.empty(outline.timesteps, device=_META),
