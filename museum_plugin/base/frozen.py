@@ -57,23 +57,23 @@ def as_it_is(weight: Tensor) -> Stored:
 class _Frozen:
     """A Linear or convolution without a weight of its own: the same module, but for its weight and its passes."""
 
-    source: Weight
+    stored: Weight
 
     @property
     def weight(self) -> Tensor:
         """The whole weight, made anew; frozen."""
-        return self.source.whole()
+        return self.stored.whole()
 
     def forward(self, x: Tensor) -> Tensor:
         return _Pass.apply(x, self)
 
 
 class FrozenLinear(_Frozen, nn.Linear):  # type: ignore[override]
-    """A Linear that gets its weight from `source`."""
+    """A Linear that gets its weight from `stored`."""
 
 
 class FrozenConv2d(_Frozen, nn.Conv2d):  # type: ignore[override]
-    """A convolution that gets its weight from `source`."""
+    """A convolution that gets its weight from `stored`."""
 
 
 class _Pass(torch.autograd.Function):
@@ -101,21 +101,21 @@ def layers(block: nn.Module) -> Iterator[Any]:
     return (module for module in block.modules() if isinstance(module, nn.Linear | nn.Conv2d))
 
 
-def take_from(module: Any, source: Weight) -> Parameter | None:
-    """Let a module get its weight from `source`.
+def take_from(module: Any, stored: Weight) -> Parameter | None:
+    """Let a module get its weight from `stored`.
 
     Returns:
         the weight that it had; None where it had none of its own.
     """
     weight: Parameter | None = module._parameters.pop("weight", None)
     module.__class__ = FrozenLinear if isinstance(module, nn.Linear) else FrozenConv2d
-    module.source = source
+    module.stored = stored
     return weight
 
 
 def give_back(module: Any, weight: Parameter) -> None:
     """The opposite of `take_from`: the module has a weight of its own again, in its place before the bias."""
     module.__class__ = nn.Linear if isinstance(module, nn.Linear) else nn.Conv2d
-    del module.source
+    del module.stored
     bias = module._parameters.pop("bias")
     module._parameters.update(weight=weight, bias=bias)

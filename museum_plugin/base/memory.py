@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from museum_plugin.base.carrier import carrier_to
 from museum_plugin.base.frozen import Stored
@@ -52,8 +53,20 @@ def fit_unet(unet: Any, asked: BaseConfig) -> None:
     if asked.stores_small:
         taken = store_small(unet, asked.precision)
         log.info("the weights of the U-Net's blocks take %.2f GiB in %s", taken / 2**30, asked.precision)
-    if asked.gradient_checkpointing:
+    if asked.cpu_offload_checkpointing:
+        unet.enable_gradient_checkpointing(checkpoint_in_host_memory)
+    elif asked.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
+
+
+def checkpoint_in_host_memory(module: nn.Module, *inputs: Any) -> Any:
+    """A module's outputs; of its forward pass only the inputs are kept, in host memory, pinned where there is a card.
+
+    torch's checkpointing without re-entrance keeps the inputs as any operation keeps its own, so that they go where
+    saved tensors go; what the pass itself would save is under checkpointing's own rule, which is the inner one.
+    """
+    with torch.autograd.graph.save_on_cpu(pin_memory=torch.cuda.is_available()):
+        return checkpoint(module, *inputs, use_reentrant=False)
 
 
 @contextmanager
@@ -95,6 +108,6 @@ def _tell_swap(count: int, sizes: list[int], device: torch.device) -> None:
 def move_stored(unet: nn.Module, device: torch.device) -> None:
     """Bring the stored weights that are not swapped, which `Module.to` does not know of."""
     for module in unet.modules():
-        source = getattr(module, "source", None)
-        if isinstance(source, Stored):
-            module.source = source.to(device)
+        stored = getattr(module, "stored", None)
+        if isinstance(stored, Stored):
+            module.stored = stored.to(device)

@@ -118,8 +118,8 @@ def block_bytes(block: nn.Module) -> int:
 
 
 def _stored(module: Any) -> Stored:
-    source = getattr(module, "source", None)
-    return source if isinstance(source, Stored) else as_it_is(module.weight)
+    stored = getattr(module, "stored", None)
+    return stored if isinstance(stored, Stored) else as_it_is(module.weight)
 
 
 def bytes_on_card(sizes: Sequence[int], count: int) -> int:

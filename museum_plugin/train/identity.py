@@ -17,6 +17,7 @@ _NO_PART_OF_THE_RESULT = {
     "network_weights",
     "base_weights",
     "blocks_to_swap",
+    "cpu_offload_checkpointing",
     "cache_latents",
     "cache_latents_to_disk",
     "max_data_loader_n_workers",

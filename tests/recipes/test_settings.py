@@ -99,6 +99,7 @@ def test_no_step_reaches_over_the_end_of_an_epoch(outcome: Outcome) -> None:
     "flags",
     [
         ("--gradient_checkpointing",),
+        ("--cpu_offload_checkpointing",),
         ("--cache_latents",),
         ("--cache_latents_to_disk",),
         ("--cache_latents", "--vae_batch_size=4"),

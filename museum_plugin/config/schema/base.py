@@ -34,6 +34,8 @@ class BaseConfig:
     precision: str = "auto"
     """fp32 | fp16 | bf16 | fp8 | int8 | nf4: what the frozen U-Net's weights are stored in; auto = as it computes."""
     gradient_checkpointing: bool = False
+    cpu_offload_checkpointing: bool = False
+    """Whether what gradient checkpointing keeps waits for the backward pass in host memory."""
     blocks_to_swap: int = 0
     """How many of the U-Net's blocks have their weights in host memory, from where they come when they are used."""
     channels_last: bool = False
@@ -51,6 +53,10 @@ class BaseConfig:
             f"mixed_precision: found {self.mixed_precision!r}, allowed: no, fp16, bf16",
         )
         self._check_precision()
+        require(
+            self.gradient_checkpointing or not self.cpu_offload_checkpointing,
+            "cpu_offload_checkpointing: needs gradient_checkpointing, whose tensors it moves",
+        )
         require(
             self.blocks_to_swap == 0 or self.blocks_to_swap > SWAPPED_AT_ONCE,
             f"blocks_to_swap: found {self.blocks_to_swap}, allowed: 0, or {SWAPPED_AT_ONCE + 1} and more; "

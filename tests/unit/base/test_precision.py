@@ -81,7 +81,7 @@ def test_the_weights_take_less_memory(base: BaseModel, precision: str) -> None:
     small = [module for module in unet.modules() if isinstance(module, FrozenLinear | FrozenConv2d)]
     whole = sum(4 * module.weight.numel() for module in small)
     assert before - sum(p.nbytes for p in unet.parameters()) == whole > 0.9 * before
-    assert taken == sum(module.source.nbytes for module in small)
+    assert taken == sum(module.stored.nbytes for module in small)
     assert BYTES[precision] * whole <= taken < (BYTES[precision] + 0.08) * whole
 
 

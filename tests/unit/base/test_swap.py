@@ -175,9 +175,9 @@ def test_a_run_lays_its_base_out_and_leaves_it_whole(base: BaseModel) -> None:
     own = BaseModel(**{**base.__dict__, "unet": unet})
     asked = BaseConfig(Path(), precision="fp8", blocks_to_swap=4)
     with placed(own, asked, CPU, torch.float32) as found:
-        away = [module for module in unet.modules() if type(getattr(module, "source", None)).__name__ == "Away"]
+        away = [module for module in unet.modules() if type(getattr(module, "stored", None)).__name__ == "Away"]
         inside = prediction(found)
-    assert len(away) == sum(len([m for m in block.modules() if hasattr(m, "source")]) for block in _chosen(unet, 4))
+    assert len(away) == sum(len([m for m in block.modules() if hasattr(m, "stored")]) for block in _chosen(unet, 4))
     assert torch.equal(prediction(own), inside)
 
 
@@ -190,7 +190,7 @@ def test_a_base_without_swapping_is_placed_whole(base: BaseModel) -> None:
     own = BaseModel(**{**base.__dict__, "unet": copy.deepcopy(base.unet)})
     with placed(own, BaseConfig(Path()), CPU, torch.bfloat16) as found:
         assert found.unet.dtype == torch.bfloat16
-        assert not any(hasattr(module, "source") for module in found.unet.modules())
+        assert not any(hasattr(module, "stored") for module in found.unet.modules())
 
 
 @pytest.mark.parametrize("count", [-1, 1, 2])

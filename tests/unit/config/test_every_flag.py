@@ -20,6 +20,8 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--mixed_precision", "bf16"], "base.mixed_precision", "bf16"),
     (["--gradient_checkpointing"], "base.gradient_checkpointing", True),
     (["--base_precision=nf4"], "base.precision", "nf4"),
+    (["--gradient_checkpointing", "--cpu_offload_checkpointing"], "base.cpu_offload_checkpointing", True),
+    (["--cpu_offload_checkpointing"], "base.gradient_checkpointing", True),
     (["--blocks_to_swap=5"], "base.blocks_to_swap", 5),
     (["--fp8_base"], "base.precision", "fp8"),
     (["--fp8_base_unet"], "base.precision", "fp8"),
