@@ -6,17 +6,18 @@ Nothing is computed and no weight is read: a step of SDXL takes about two second
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from museum_plugin.base.as_on_card import AsOnCard, run_backward
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.folder import BaseOutline, EmptyNetworks
-from museum_plugin.base.frozen import Stored
+from museum_plugin.base.frozen import tensors_of
 from museum_plugin.base.live_bytes import LiveBytes
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.memory import fit_unet
@@ -118,7 +119,7 @@ class DryRun:
 
     def _counting(self) -> LiveBytes:
         counted = LiveBytes()
-        counted.leave_out(tensor for module in self.modules() for tensor in weights_of(module))
+        counted.leave_out(tensor for module in self.modules() for tensor in tensors_of(module))
         return counted
 
     def _batch(self) -> StyleBatch:
@@ -153,7 +154,7 @@ class DryRun:
         """Tell the terms that a style begins. Returns the bytes that they keep for as long as it is taught."""
         network = self.museum.network
         with AsOnCard(None), LiveBytes() as counted:
-            counted.leave_out(tensor for module in self.modules() for tensor in weights_of(module))
+            counted.leave_out(tensor for module in self.modules() for tensor in tensors_of(module))
             moments = self._moments() if MOMENTS in needs and self.has_bank else {}
             named = dict(network.named_parameters())
             fisher = {name: torch.zeros_like(p) for name, p in named.items() if FISHER in needs and p.requires_grad}
@@ -180,22 +181,14 @@ class DryRun:
             parameter.grad = None
 
 
-def weights_of(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and weights that are stored small."""
-    yield from module.parameters()
-    yield from module.buffers()
-    for part in module.modules():
-        stored = getattr(part, "source", None)
-        if isinstance(stored, Stored):
-            yield from stored.parts
-
-
 def _base(run: RunConfig, outline: BaseOutline, networks: EmptyNetworks) -> BaseModel:
     dtype = HALVES[run.base.mixed_precision] or torch.float32
     unet, vae, *texts = (copy.deepcopy(part) for part in (networks.unet, networks.vae, *networks.text_encoders))
     for module in (unet, vae, *texts):
         nn.Module.to(module, dtype=torch.float32 if module is vae else dtype).requires_grad_(False).eval()
     fit_unet(unet, run.base)
+    if run.base.cpu_offload_checkpointing:
+        unet.enable_gradient_checkpointing(_checkpoint_elsewhere)
     return BaseModel(
         name=outline.name,
         family=outline.family,
@@ -208,6 +201,19 @@ def _base(run: RunConfig, outline: BaseOutline, networks: EmptyNetworks) -> Base
         tokenizers=outline.tokenizers,
         alphas_cumprod=torch.empty(outline.timesteps, device=_META),
     )
+
+
+def _checkpoint_elsewhere(module: nn.Module, *inputs: Any) -> Any:
+    """As `checkpoint_in_host_memory`; what goes there has no numbers to copy."""
+
+    def away(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...], torch.dtype]:
+        return tensor.shape, tensor.stride(), tensor.dtype
+
+    def back(shape: tuple[torch.Size, tuple[int, ...], torch.dtype]) -> Tensor:
+        return torch.empty_strided(shape[0], shape[1], dtype=shape[2], device=_META)
+
+    with torch.autograd.graph.saved_tensors_hooks(away, back):
+        return checkpoint(module, *inputs, use_reentrant=False)
 
 
 def _museum(run: RunConfig, base: BaseModel, subject: Subject) -> Museum:

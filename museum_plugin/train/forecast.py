@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from museum_plugin.base.folder import BaseOutline, EmptyNetworks
+from museum_plugin.base.frozen import tensors_of
 from museum_plugin.base.live_bytes import own_bytes
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.swap import block_bytes, bytes_on_card, fewest_blocks, swappable
 from museum_plugin.base.vae_memory import smallest_encoding
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.train.dry_run import DryRun, Subject, weights_of
+from museum_plugin.train.dry_run import DryRun, Subject
 from museum_plugin.train.optimizer_memory import optimizer_bytes
 from museum_plugin.train.parameter_groups import parameter_groups
 from museum_plugin.train.plan import PlannedStyle
@@ -139,8 +140,8 @@ class Forecaster:
         cached = run.training.cache_latents or run.training.cache_latents_to_disk
         trained = [vector for slot in museum.slots.slots.values() for vector in slot.vectors]
         return Forecast(
-            unet=own_bytes(weights_of(base.unet)) - _swapped_away(base.unet, run.base.blocks_to_swap),
-            text=sum(own_bytes(weights_of(encoder)) for encoder in base.text_encoders),
+            unet=own_bytes(tensors_of(base.unet)) - _swapped_away(base.unet, run.base.blocks_to_swap),
+            text=sum(own_bytes(tensors_of(encoder)) for encoder in base.text_encoders),
             vae=0 if cached else vae,
             trained=own_bytes([*museum.network.parameters(), *trained]),
             optimizer=self._optimizer(run, dry),
@@ -163,10 +164,9 @@ class Forecaster:
     def _step(self, run: RunConfig, subject: Subject, dry: DryRun) -> int:
         """In how few bits weights are stored, and how many wait elsewhere, changes nothing here."""
         base = run.base
-        key = repr(
-            (base.mixed_precision, base.gradient_checkpointing, base.stores_small or base.blocks_to_swap > 0, subject,
-             run.network, run.method, run.replay, run.slot)
-        )  # fmt: skip
+        laid_out = (base.mixed_precision, base.gradient_checkpointing, base.cpu_offload_checkpointing,
+                    base.stores_small or base.blocks_to_swap > 0)  # fmt: skip
+        key = repr((laid_out, subject, run.network, run.method, run.replay, run.slot))
         if key not in self._steps:
             self._steps[key] = dry.step()
         more = run.training.gradient_accumulation_steps > 1

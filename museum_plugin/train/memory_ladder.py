@@ -45,6 +45,13 @@ def _checkpointing(run: RunConfig) -> tuple[str, RunConfig] | None:
     return "--gradient_checkpointing", replace(run, base=replace(run.base, gradient_checkpointing=True))
 
 
+def _offloaded(run: RunConfig) -> tuple[str, RunConfig] | None:
+    if run.base.cpu_offload_checkpointing:
+        return None
+    base = replace(run.base, gradient_checkpointing=True, cpu_offload_checkpointing=True)
+    return "--cpu_offload_checkpointing", replace(run, base=base)
+
+
 def _eight_bit_optimizer(run: RunConfig) -> tuple[str, RunConfig] | None:
     eight = {"adamw": "AdamW8bit", "lion": "Lion8bit"}.get(run.optimizer.name.lower())
     if eight is None or importlib.util.find_spec("bitsandbytes") is None:
@@ -84,6 +91,7 @@ def _one_picture(run: RunConfig) -> tuple[str, RunConfig] | None:
 SWITCHES: tuple[Switch, ...] = (
     Switch(True, _cache_latents),
     Switch(True, _checkpointing),
+    Switch(True, _offloaded),
     Switch(False, _eight_bit_optimizer),
     Switch(False, _half_precision),
     Switch(False, _base_in_fp8),

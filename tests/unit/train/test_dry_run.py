@@ -10,13 +10,14 @@ import pytest
 
 from benchmarks.lessons import first_lesson, run_config
 from museum_plugin.base.folder import BaseOutline, empty_networks
+from museum_plugin.base.frozen import tensors_of
 from museum_plugin.base.live_bytes import LiveBytes, own_bytes
 from museum_plugin.base.memory import fit_unet
 from museum_plugin.base.outline import read_outline
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
-from museum_plugin.train.dry_run import DryRun, Subject, weights_of
+from museum_plugin.train.dry_run import DryRun, Subject
 from museum_plugin.train.inputs import reader_for
 from museum_plugin.train.loop import _backward
 from museum_plugin.train.record import style_record
@@ -59,7 +60,7 @@ def really_held(room: Classroom, lesson: Lesson) -> int:
     museum: Museum = room.museum
     counted = LiveBytes("cpu")
     modules = (museum.base.unet, *museum.base.text_encoders, museum.network)
-    counted.leave_out(tensor for module in modules for tensor in weights_of(module))
+    counted.leave_out(tensor for module in modules for tensor in tensors_of(module))
     with counted:
         _backward(room, lesson, reader_for(room, lesson), 0, 0)
     return counted.most

@@ -69,6 +69,7 @@ def test_weights_are_counted_in_the_precision_they_lie_in(forecaster: Forecaster
         (("--network_dim=32", "--optimizer_type=Lion"), {"trained": 2.0, "optimizer": 1.0}),
         (("--network_args", "conv_dim=16"), {"trained": 2.6, "unet": 1.0}),
         (("--gradient_checkpointing",), {"step": 0.4, "unet": 1.0, "trained": 1.0}),
+        (("--cpu_offload_checkpointing",), {"step": 0.36, "unet": 1.0}),
         (("--method=finetune",), {"step": 0.6, "kept": 0.0}),
         (("--replay_batch_size=4",), {"step": 1.3, "kept": 1.0}),
         (("--mixed_precision=bf16",), {"step": 0.7, "trained": 1.0, "vae": 1.0}),
@@ -137,14 +138,14 @@ def test_the_next_switch_is_the_first_that_is_not_flipped() -> None:
         flag, run = found
         seen.append(flag)
     assert seen == [
-        "--cache_latents", "--gradient_checkpointing", "--optimizer_type=AdamW8bit", "--mixed_precision=bf16",
-        "--base_precision=fp8", "--train_batch_size=1", "--base_precision=nf4",
+        "--cache_latents", "--gradient_checkpointing", "--cpu_offload_checkpointing", "--optimizer_type=AdamW8bit",
+        "--mixed_precision=bf16", "--base_precision=fp8", "--train_batch_size=1", "--base_precision=nf4",
     ]  # fmt: skip
     assert len(SWITCHES) == len(seen)
 
 
 def test_asked_to_keep_the_result_no_other_switch_is_flipped() -> None:
-    run = run_of("--cache_latents", "--gradient_checkpointing")
+    run = run_of("--cache_latents", "--cpu_offload_checkpointing")
     assert next_switch(run, keeping_result=True) is None
     assert next_switch(run, keeping_result=False) is not None
 
