@@ -14,8 +14,9 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import load_base
 from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
-from museum_plugin.data.dataset import Batch, StyleDataset
+from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import Interrupted, NotFiniteError
+from museum_plugin.methods.method import Reads
 from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
 from museum_plugin.train.calendar import preview_due
@@ -50,7 +51,7 @@ from museum_plugin.train.start import (
     with_noise_schedule,
 )
 from museum_plugin.train.step import (
-    bank_terms,
+    fits_beside,
     loss_terms,
     not_finite,
     not_finite_error,
@@ -170,38 +171,47 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
 
 
 def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
-    """One micro-step: teachers' numbers, the student's pass, its terms, the gradients. Returns the weighted terms."""
+    """One micro-step: the student's pass and all terms, or one kind of terms after another, each with its gradients.
+
+    Returns:
+        the weighted terms by name; their sum is what is minimised.
+    Raises:
+        NotFiniteError: one of them is not finite.
+    """
     run, accelerator = room.run, room.accelerator
     part = micro * accelerator.num_processes + accelerator.process_index
+    terms, micro_steps = lesson.training.terms, lesson.order.micro_steps(step)
     rng = rng_for(run.training.seed, lesson.name, step, part)
     shown = reader.batch(step, micro)
     batch = style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
         replay = replay_inputs(room, lesson, rng, len(shown.pictures), lesson.order.index(step, micro))
-        apart = run.base.gradient_checkpointing  # memory is short: the bank's batch has a pass of its own
+        apart = run.replays_apart or not fits_beside(batch, replay)
         with accelerator.autocast():
-            done = student_pass(room.museum, room.denoiser, batch, rng, None if apart else replay, lesson.options)
-            found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-        _add_gradients(room, lesson, step, shown, found)
+            done = student_pass(room.museum, room.denoiser, batch, rng, lesson.options, None if apart else replay)
+            kinds = (Reads.PICTURES,) if apart else tuple(Reads)
+            found = loss_terms(room.museum, done, terms, run.loss, room.denoiser.prediction_type, *kinds)
+        _add_gradients(room, found, micro_steps)
+        if apart:
+            with accelerator.autocast():
+                held = penalties(room.museum, done.step, terms, Reads.LORA)
+            _add_gradients(room, held, micro_steps)
+            found |= held
         if apart and replay is not None:
             with accelerator.autocast():
                 seen = replay_pass(room.denoiser, done.step, replay, lesson.options.watched)
-                more = penalties(room.museum, seen, bank_terms(lesson.training.terms))
-            _add_gradients(room, lesson, step, shown, more)
-            found |= more
+                locked = penalties(room.museum, seen, terms, Reads.BANK)
+            _add_gradients(room, locked, micro_steps)
+            found |= locked
+    bad = not_finite(found)
+    if any_process(accelerator, bool(bad)):
+        raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
     return found
 
 
-def _add_gradients(room: Classroom, lesson: Lesson, step: int, shown: Batch, found: dict[str, Tensor]) -> None:
-    """Those of the weighted terms of a pass.
-
-    Raises:
-        NotFiniteError: one of the terms is not finite.
-    """
-    bad = not_finite(found)
-    if any_process(room.accelerator, bool(bad)):
-        raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
-    total = torch.stack(list(found.values())).sum() / lesson.order.micro_steps(step)
+def _add_gradients(room: Classroom, found: dict[str, Tensor], micro_steps: int) -> None:
+    """Those of weighted terms, which need their graph no longer."""
+    total = sum(found.values(), start=torch.zeros(())) / micro_steps
     if total.requires_grad:  # not where dropout left out every layer
         room.accelerator.backward(total)
 

@@ -39,6 +39,12 @@ def _cache_latents(run: RunConfig) -> tuple[str, RunConfig] | None:
     return "--cache_latents", replace(run, training=replace(run.training, cache_latents=True))
 
 
+def _replay_apart(run: RunConfig) -> tuple[str, RunConfig] | None:
+    if run.replays_apart:
+        return None
+    return "--replay_apart", replace(run, replay=replace(run.replay, apart=True))
+
+
 def _checkpointing(run: RunConfig) -> tuple[str, RunConfig] | None:
     if run.base.gradient_checkpointing:
         return None
@@ -90,6 +96,7 @@ def _one_picture(run: RunConfig) -> tuple[str, RunConfig] | None:
 
 SWITCHES: tuple[Switch, ...] = (
     Switch(True, _cache_latents),
+    Switch(True, _replay_apart),
     Switch(True, _checkpointing),
     Switch(True, _offloaded),
     Switch(False, _eight_bit_optimizer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import NotFiniteError
 from museum_plugin.losses.denoising import masked
 from museum_plugin.methods.bank import ReplayBatch
-from museum_plugin.methods.method import Step, Term
+from museum_plugin.methods.method import Reads, Step, Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.noising import draw_noise, draw_timesteps, input_noise
@@ -111,16 +112,21 @@ class _Inputs(NamedTuple):
     def beside(self, other: _Inputs) -> _Inputs:
         """Both in one batch."""
         noisy, t, sizes = (torch.cat([getattr(self, n), getattr(other, n)]) for n in ("noisy", "t", "sizes"))
-        return _Inputs(noisy, t, TextStates.cat([self.text, other.text]), sizes)
+        return _Inputs(noisy, t, TextStates.cat([self.text, other.text.to(self.text.states.dtype)]), sizes)
 
 
 def student_pass(
-    museum: Museum, denoiser: Denoiser, batch: StyleBatch, rng: Rng, replay: ReplayInputs | None, options: PassOptions
+    museum: Museum,
+    denoiser: Denoiser,
+    batch: StyleBatch,
+    rng: Rng,
+    options: PassOptions,
+    beside: ReplayInputs | None = None,
 ) -> Pass:
-    """Add noise, predict the style's batch and the bank's batch in one pass where their sizes agree.
+    """Add noise to the style's batch and predict it.
 
     Args:
-        replay: the bank's batch with its text states, or None.
+        beside: the bank's batch, latents of the same size, to be predicted in the same pass.
     """
     device = batch.latents.device
     noise = draw_noise(batch.latents, options.loss, rng.tensor)
@@ -135,41 +141,56 @@ def student_pass(
         with museum.slots.plain(plain):
             states = encode_prompts(museum.base, batch.prompts, options.text)
     sizes = denoiser.whole_sizes(noisy) if batch.sizes is None else batch.sizes
-    pred, replay_pred, features = _predict(denoiser, _Inputs(noisy, t, states, sizes), replay, options.watched)
+    own, rows = _Inputs(noisy, t, states, sizes), len(noisy)
+    if beside is None:
+        both, features = denoiser.predict(*own), list[Tensor]()
+    else:
+        with denoiser.watch(options.watched) as features:
+            both = denoiser.predict(*own.beside(_inputs_of(denoiser, beside)))
+    pred = both[:rows]
     step = Step(
         t=t,
         alpha_bar=denoiser.alpha_bar(t),
         prediction_type=denoiser.prediction_type,
         pred_x0=denoiser.predict_x0(noisy, pred, t),
     )
-    if replay is not None and replay_pred is not None:
-        step = _with_replay(step, denoiser, replay, replay_pred, features)
+    if beside is not None:
+        step = _with_replay(step, denoiser, beside, both[rows:], [feature[rows:] for feature in features])
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
 
 
+def fits_beside(batch: StyleBatch, replay: ReplayInputs | None) -> bool:
+    """Whether the bank's batch, if there is one, can share a pass with the style's."""
+    return replay is None or batch.latents.shape[1:] == replay.batch.noisy.shape[1:]
+
+
+def replay_pass(denoiser: Denoiser, step: Step, replay: ReplayInputs, watched: tuple[str, ...]) -> Step:
+    """A step of which the bank's batch is predicted, too.
+
+    Args:
+        replay: the bank's batch with its text states.
+        watched: blocks whose outputs a term needs.
+    """
+    with denoiser.watch(watched) as features:
+        pred = denoiser.predict(*_inputs_of(denoiser, replay))
+    return _with_replay(step, denoiser, replay, pred, features)
+
+
+def _inputs_of(denoiser: Denoiser, replay: ReplayInputs) -> _Inputs:
+    return _Inputs(replay.batch.noisy, replay.batch.t, replay.states, denoiser.whole_sizes(replay.batch.noisy))
+
+
 def _with_replay(
-    step: Step, denoiser: Denoiser, replay: ReplayInputs, pred: Tensor, features: tuple[Tensor, ...]
+    step: Step, denoiser: Denoiser, replay: ReplayInputs, pred: Tensor, features: Sequence[Tensor]
 ) -> Step:
     return replace(
         step,
         replay=replay.batch,
         replay_pred=pred,
         replay_alpha_bar=denoiser.alpha_bar(replay.batch.t),
-        features=features,
+        features=tuple(features),
         bank_weight=replay.weight,
     )
-
-
-def replay_pass(denoiser: Denoiser, step: Step, replay: ReplayInputs, watched: tuple[str, ...]) -> Step:
-    """A step whose own pass is done, with the bank's batch predicted in a pass of its own.
-
-    Args:
-        watched: blocks whose outputs a term needs.
-    """
-    sizes = denoiser.whole_sizes(replay.batch.noisy)
-    with denoiser.watch(watched) as features:
-        pred = denoiser.predict(replay.batch.noisy, replay.batch.t, replay.states, sizes)
-    return _with_replay(step, denoiser, replay, pred, tuple(features))
 
 
 def some_of(count: int, share: float, rng: Random) -> list[bool]:
@@ -178,49 +199,39 @@ def some_of(count: int, share: float, rng: Random) -> list[bool]:
     return [int(start + share * (i + 1)) > int(start + share * i) for i in range(count)]
 
 
-def _predict(
-    denoiser: Denoiser, own: _Inputs, replay: ReplayInputs | None, watched: tuple[str, ...]
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    if replay is None:
-        return denoiser.predict(*own), None, ()
-    sizes = denoiser.whole_sizes(replay.batch.noisy)
-    other = _Inputs(replay.batch.noisy, replay.batch.t, replay.states.to(own.text.states.dtype), sizes)
-    with denoiser.watch(watched) as features:
-        if own.noisy.shape[1:] == other.noisy.shape[1:]:
-            both = denoiser.predict(*own.beside(other))
-            pred, replay_pred = both[: len(own.noisy)], both[len(own.noisy) :]
-            found = tuple(feature[len(own.noisy) :] for feature in features)
-        else:
-            pred = denoiser.predict(*own)
-            features.clear()
-            replay_pred = denoiser.predict(*other)
-            found = tuple(features)
-    return pred, replay_pred, found
-
-
 def loss_terms(
-    museum: Museum, done: Pass, terms: dict[str, tuple[Term, float]], loss: LossConfig, prediction_type: str
+    museum: Museum,
+    done: Pass,
+    terms: dict[str, tuple[Term, float]],
+    loss: LossConfig,
+    prediction_type: str,
+    *kinds: Reads,
 ) -> dict[str, Tensor]:
-    """The weighted terms of a step by name; their sum is what is minimised."""
+    """What the style's pictures teach and the weighted penalties, by name.
+
+    Args:
+        kinds: see `penalties`.
+    """
     errors = elementwise_loss(done.pred, done.target, done.step, loss, len(museum.base.alphas_cumprod))
     per_sample = masked(errors, done.masks).flatten(1).mean(1) * done.loss_weights
     own = weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()
-    return {DENOISING: own, **penalties(museum, done.step, terms)}
+    return {DENOISING: own, **penalties(museum, done.step, terms, *kinds)}
 
 
-def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]]) -> dict[str, Tensor]:
-    """The weighted penalties of a step by name; a term that has nothing to penalise is left out."""
+def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]], *kinds: Reads) -> dict[str, Tensor]:
+    """The weighted penalties of a step by name; a term that has nothing to penalise is left out.
+
+    Args:
+        kinds: which terms are asked, by what they read; none: all.
+    """
     found = {}
     for name, (term, weight) in terms.items():
+        if kinds and term.reads not in kinds:
+            continue
         penalty = term.penalty(museum, step)
         if penalty is not None:
-            found[name] = weight * (step.bank_weight if term.on_bank else 1.0) * penalty
+            found[name] = weight * (step.bank_weight if term.reads is Reads.BANK else 1.0) * penalty
     return found
-
-
-def bank_terms(terms: dict[str, tuple[Term, float]]) -> dict[str, tuple[Term, float]]:
-    """Those whose penalty is of the bank's batch alone."""
-    return {name: (term, weight) for name, (term, weight) in terms.items() if term.on_bank}
 
 
 def not_finite(terms: dict[str, Tensor]) -> list[str]:

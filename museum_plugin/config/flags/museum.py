@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_exports, to_float, to_int, to_name, to_path
+from museum_plugin.config.convert import to_bool, to_exports, to_float, to_int, to_name, to_path
 from museum_plugin.config.flags.flag import Flag
 from museum_plugin.config.pairs import to_weights
 
@@ -33,6 +33,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
     Flag("replay_batch_size", "replay.batch_size", to_int,
          "latents of the bank in every step (default: one for two pictures; beside one, in every second step)"),
+    Flag("replay_apart", "replay.apart", to_bool,
+         "give latents of the bank a pass of their own, so that the bank needs no more memory than the pictures do "
+         "(default: with gradient_checkpointing)"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
     Flag("gate", "gate.mode", to_name,
          "on: a museum that lost too much does not replace the one before, it is kept beside it; off: it does",
