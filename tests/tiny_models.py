@@ -73,11 +73,11 @@ def write_tiny_base(folder: Path, *, prediction_type: str = "epsilon", seed: int
     parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "scheduler": scheduler}
     for name, part in parts.items():
         part.save_pretrained(folder / name)
-    _write_model_index(folder)
+    write_model_index(folder)
     return folder
 
 
-def _write_model_index(folder: Path) -> None:
+def write_model_index(folder: Path) -> None:
     index = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
