@@ -36,7 +36,7 @@ class Anchor:
     """(C, h, w)"""
     t: int
     pred: Tensor
-    """(C, h, w)"""
+    """(C, h, w), float16, as there are thousands; the latent is not, since at little noise its rounding would tell."""
     plain: bool = False
     """Whether the prompt was read without slots."""
     features: tuple[Tensor, ...] = ()
@@ -55,7 +55,7 @@ class ReplayBatch:
     """(R,)"""
     prompts: tuple[str, ...]
     teacher_pred: Tensor
-    """(R, C, h, w)"""
+    """(R, C, h, w), float32"""
     teacher_features: tuple[Tensor, ...]
     """(R, ...) for each watched block."""
     groups: tuple[int, ...]
@@ -127,7 +127,7 @@ class Bank:
             noisy=torch.stack([a.noisy for a in picked]).to(device),
             t=torch.tensor([a.t for a in picked], device=device),
             prompts=tuple(a.prompt for a in picked),
-            teacher_pred=torch.stack([a.pred for a in picked]).to(device),
+            teacher_pred=torch.stack([a.pred for a in picked]).to(device).float(),
             teacher_features=tuple(
                 torch.stack(block).to(device) for block in zip(*(a.features for a in picked), strict=True)
             ),
@@ -197,7 +197,7 @@ def _trajectories(
     anchors: list[Anchor] = []
 
     def keep(noisy: Tensor, t: Tensor, conditional: Tensor, empty: Tensor) -> None:
-        rows = zip(prompts, noisy.cpu(), t.tolist(), conditional.cpu(), empty.cpu(), strict=True)
+        rows = zip(prompts, noisy.cpu(), t.tolist(), conditional.half().cpu(), empty.half().cpu(), strict=True)
         for prompt, x, time, pred, pred_empty in rows:
             anchors.append(Anchor(group, prompt, x, time, pred))
             anchors.append(Anchor(group, "", x, time, pred_empty))

@@ -16,6 +16,8 @@ _NO_PART_OF_THE_RESULT = {
     "conditioning_data_dir",
     "network_weights",
     "base_weights",
+    "blocks_to_swap",
+    "cpu_offload_checkpointing",
     "cache_latents",
     "cache_latents_to_disk",
     "max_data_loader_n_workers",

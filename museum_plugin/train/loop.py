@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import load_base
-from museum_plugin.base.memory import fit_unet
+from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import Interrupted, NotFiniteError
@@ -105,8 +105,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     for dataset in datasets:
         dataset.verify()
     base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
-    base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
-    fit_unet(base.unet, run.base)
+    base = held.enter_context(placed(base, run.base, accelerator.device, _DTYPES[run.base.mixed_precision]))
     museum = open_or_begin(run, base)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)

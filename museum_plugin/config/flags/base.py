@@ -19,6 +19,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("mixed_precision", "base.mixed_precision", to_text,
          "what the forward pass computes in; LoRA and slots stay float32", ("no", "fp16", "bf16")),
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
+    Flag("cpu_offload_checkpointing", "base.cpu_offload_checkpointing", to_bool,
+         "gradient checkpointing whose kept tensors wait in host memory: less memory on the card, slower steps"),
+    Flag("blocks_to_swap", "base.blocks_to_swap", to_int,
+         "so many blocks of the U-Net wait in host memory and come to the card when they are used: less memory there, "
+         "slower steps"),
     Flag("base_precision", "base.precision", to_text,
          "what the frozen U-Net's weights are stored in (docs/performance.md: what each costs); auto = as it computes",
          PRECISIONS),

@@ -9,6 +9,8 @@ from museum_plugin.config.schema.require import require
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "fp8", "int8", "nf4")
 """What the frozen U-Net's weights may be stored in."""
+SWAPPED_AT_ONCE = 2
+"""Swapped blocks that are on the card at the same time: the one in use and the next."""
 TOKEN_LENGTHS = (75, 150, 225)
 """Tokens of a prompt that can be read: one to three chunks of 75."""
 
@@ -32,6 +34,10 @@ class BaseConfig:
     precision: str = "auto"
     """fp32 | fp16 | bf16 | fp8 | int8 | nf4: what the frozen U-Net's weights are stored in; auto = as it computes."""
     gradient_checkpointing: bool = False
+    cpu_offload_checkpointing: bool = False
+    """Whether what gradient checkpointing keeps waits for the backward pass in host memory."""
+    blocks_to_swap: int = 0
+    """How many of the U-Net's blocks have their weights in host memory, from where they come when they are used."""
     channels_last: bool = False
     """Whether the U-Net's convolutions keep their numbers channel by channel of each place: often faster."""
     clip_skip: int = 1
@@ -47,6 +53,15 @@ class BaseConfig:
             f"mixed_precision: found {self.mixed_precision!r}, allowed: no, fp16, bf16",
         )
         self._check_precision()
+        require(
+            self.gradient_checkpointing or not self.cpu_offload_checkpointing,
+            "cpu_offload_checkpointing: needs gradient_checkpointing, whose tensors it moves",
+        )
+        require(
+            self.blocks_to_swap == 0 or self.blocks_to_swap > SWAPPED_AT_ONCE,
+            f"blocks_to_swap: found {self.blocks_to_swap}, allowed: 0, or {SWAPPED_AT_ONCE + 1} and more; "
+            f"{SWAPPED_AT_ONCE} of the swapped blocks are on the card at any time",
+        )
         require(self.clip_skip >= 1, f"clip_skip: found {self.clip_skip}, must be 1 or more")
         require(
             self.max_token_length in TOKEN_LENGTHS,

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from museum_plugin.base import memory
+from museum_plugin.base.frozen import FrozenConv2d, FrozenLinear
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.memory import check_precision, fit_unet
-from museum_plugin.base.precision import SmallConv2d, SmallLinear, store, store_small
+from museum_plugin.base.precision import store, store_small
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.lora import LoRANetwork, target_modules
@@ -77,7 +78,7 @@ def test_the_weights_take_less_memory(base: BaseModel, precision: str) -> None:
     unet = copy.deepcopy(base.unet)
     before = sum(p.nbytes for p in unet.parameters())
     taken = store_small(unet, precision)
-    small = [module for module in unet.modules() if isinstance(module, SmallLinear | SmallConv2d)]
+    small = [module for module in unet.modules() if isinstance(module, FrozenLinear | FrozenConv2d)]
     whole = sum(4 * module.weight.numel() for module in small)
     assert before - sum(p.nbytes for p in unet.parameters()) == whole > 0.9 * before
     assert taken == sum(module.stored.nbytes for module in small)
@@ -91,7 +92,7 @@ def test_a_lora_learns_as_on_the_same_rounded_weights_in_float64(base: BaseModel
     store_small(small, precision)
     exact = copy.deepcopy(base.unet).double()
     for name, module in small.named_modules():
-        if isinstance(module, SmallLinear | SmallConv2d):
+        if isinstance(module, FrozenLinear | FrozenConv2d):
             exact.get_submodule(name).weight.copy_(module.weight.double())
 
     def gradients(unet: nn.Module, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
