@@ -30,6 +30,7 @@ _WORD_END = "</w>"
 _WORDS = 8
 """At most, of a prompt made of single words."""
 _LITTLE = 0.3
+_NOTHING = 1e-9
 _MEASURED = 32
 """Prompts of each kind that the outcome is measured on."""
 
@@ -83,11 +84,13 @@ def learn_plain_words(
     plan, base = plan or PlainPlan(), museum.base
     keys = [key for key, _ in target_modules(base, with_text_encoder=True) if not key.startswith("lora_unet_")]
     shapes = dict.fromkeys(keys, LayerShape(plan.rank, float(plan.rank)))
-    with _in_float32(base):
+    with _in_float32(base), torch.enable_grad():
         network = LoRANetwork(
             base, rank=plan.rank, alpha=plan.rank, seed=plan.seed, with_text_encoder=True, shapes=shapes
         )
         lesson = _Lesson(museum, network, text, Random(plan.seed), tuple(styles))
+        if not lesson.has_a_way:
+            return PlainWords(network.tensors(), 1.0, 0.0)
         layers = [[layer.down, layer.up] for layer in network.layers.values()]
         optimizer = torch.optim.Adam(
             [{"params": pair, "lr": plan.rate / min(pair[0].shape[1], len(pair[1]))} for pair in layers]
@@ -131,6 +134,8 @@ class _Lesson:
         with torch.no_grad():
             slot, plain = self._teacher(prompts), self._teacher(prompts, plain=True)
         self._way = _differences(plain, slot)
+        self.has_a_way = all(way > _NOTHING for way in self._way)
+        """Whether the slots differ from their words at all."""
 
     def errors(self, count: int) -> list[Tensor]:
         """Of plain words, of slots, and of prompts without a trigger, as shares of the way from word to slot."""

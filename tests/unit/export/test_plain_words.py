@@ -163,6 +163,16 @@ def test_both_text_encoders_of_sdxl_and_what_is_pooled_are_learned(tmp_path: Pat
         assert apart(now, end) < 0.9 * apart(start, end)
 
 
+def test_a_slot_that_is_its_plain_word_leaves_nothing_to_learn(base_folder: Path) -> None:
+    museum = tiny_museum(load_base(base_folder), "ink")
+    slot = museum.slots.slots["ink"]
+    museum.slots.add(replace(slot, vectors=museum.slots.base_rows["ink"]))
+    with museum.attached(), torch.no_grad():
+        found = learn_plain_words(museum, ["ink"], TextEncoding(), BRIEF)
+    assert found.reached == 1
+    assert found.drift == 0
+
+
 def test_two_loras_in_one_file_do_what_they_do_together(museum: Museum, words: PlainWords) -> None:
     with network_of(museum.base, words.tensors).attached():
         expected = prediction(museum.base, PROMPT)
