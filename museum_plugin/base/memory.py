@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from museum_plugin.base.carrier import carrier_to
+from museum_plugin.base.compiled import compiled
 from museum_plugin.base.frozen import Stored
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.precision import store_small
@@ -71,16 +72,23 @@ def checkpoint_in_host_memory(module: nn.Module, *inputs: Any) -> Any:
 
 @contextmanager
 def placed(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: torch.dtype) -> Iterator[BaseModel]:
-    """A base where a run computes, its U-Net laid out as the run asks; afterwards no block is swapped any more.
+    """A base where a run computes, its U-Net laid out as the run asks; afterwards no block is swapped or compiled.
 
     Raises:
         ConfigError: more blocks are to be swapped than the U-Net has.
     """
-    if not asked.blocks_to_swap:
-        base = base.to(device, dtype)
-        fit_unet(base.unet, asked)
-        yield base
+    if asked.blocks_to_swap:
+        with _swapping(base, asked, device, dtype) as base:
+            yield base
         return
+    base = base.to(device, dtype)
+    fit_unet(base.unet, asked)
+    with compiled(base.unet, asked.dynamo_backend) if asked.torch_compile else nullcontext():
+        yield base
+
+
+@contextmanager
+def _swapping(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: torch.dtype) -> Iterator[BaseModel]:
     check_swap(asked, base.unet, base.name)
     blocks = swappable(base.unet)
     base = base.to(torch.device("cpu"), dtype)  # the card may have no room for the whole of it

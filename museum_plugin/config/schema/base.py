@@ -9,6 +9,13 @@ from museum_plugin.config.schema.require import require
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "fp8", "int8", "nf4")
 """What the frozen U-Net's weights may be stored in."""
+COMPILING_BACKENDS = ("inductor", "aot_eager", "eager")
+"""What may compile; "eager" compiles nothing and "aot_eager" hardly anything: they show where an error comes from."""
+DYNAMO_BACKENDS = (
+    *COMPILING_BACKENDS, "aot_ts_nvfuser", "nvprims_nvfuser", "cudagraphs", "ofi", "fx2trt", "onnxrt", "tensort",
+    "ipex", "tvm",
+)  # fmt: skip
+"""Names that sd-scripts knows."""
 SWAPPED_AT_ONCE = 2
 """Swapped blocks that are on the card at the same time: the one in use and the next."""
 TOKEN_LENGTHS = (75, 150, 225)
@@ -40,6 +47,10 @@ class BaseConfig:
     """How many of the U-Net's blocks have their weights in host memory, from where they come when they are used."""
     channels_last: bool = False
     """Whether the U-Net's convolutions keep their numbers channel by channel of each place: often faster."""
+    torch_compile: bool = False
+    """Whether the blocks of the U-Net's transformers are compiled."""
+    dynamo_backend: str = "inductor"
+    """What compiles them: inductor | aot_eager | eager."""
     clip_skip: int = 1
     """1 = the text encoder's last layer, 2 = the one before."""
     max_token_length: int = 75
@@ -53,6 +64,7 @@ class BaseConfig:
             f"mixed_precision: found {self.mixed_precision!r}, allowed: no, fp16, bf16",
         )
         self._check_precision()
+        self._check_compiling()
         require(
             self.gradient_checkpointing or not self.cpu_offload_checkpointing,
             "cpu_offload_checkpointing: needs gradient_checkpointing, whose tensors it moves",
@@ -80,6 +92,21 @@ class BaseConfig:
             f"base_precision: found {stored!r}, which cannot go with opt_channels_last: a weight made whole again "
             "has no layout of its own; leave one of them out",
         )
+
+    def _check_compiling(self) -> None:
+        if not self.torch_compile:
+            return
+        backends = ", ".join(COMPILING_BACKENDS)
+        require(
+            self.dynamo_backend in COMPILING_BACKENDS,
+            f"dynamo_backend: found {self.dynamo_backend!r}, allowed with torch_compile: {backends}",
+        )
+        for name, on in (("base_precision", self.stores_small), ("blocks_to_swap", self.blocks_to_swap != 0)):
+            require(
+                not on,
+                f"torch_compile: cannot go with {name}: such weights are made anew in each pass, which cannot be "
+                "compiled; leave one of them out",
+            )
 
     @property
     def stores_small(self) -> bool:

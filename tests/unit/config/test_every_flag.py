@@ -26,6 +26,8 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--fp8_base"], "base.precision", "fp8"),
     (["--fp8_base_unet"], "base.precision", "fp8"),
     (["--opt_channels_last"], "base.channels_last", True),
+    (["--torch_compile"], "base.torch_compile", True),
+    (["--torch_compile", "--dynamo_backend=aot_eager"], "base.dynamo_backend", "aot_eager"),
     (["--clip_skip", "2"], "base.clip_skip", 2),
     (["--max_token_length", "150"], "base.max_token_length", 150),
     (["--weighted_captions"], "base.weighted_captions", True),
