@@ -24,6 +24,7 @@ from museum_plugin.train.extra import extra_rounds
 from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import reader_for, replay_inputs, style_batch
+from museum_plugin.train.little_room import warn_of_little_room
 from museum_plugin.train.log import Progress
 from museum_plugin.train.logs import log_numbers
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
@@ -128,6 +129,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
     check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
+    warn_of_little_room(run, museum, lessons)
     held.enter_context(museum.attached())
     return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
 
