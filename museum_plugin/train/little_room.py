@@ -60,7 +60,7 @@ def shortage(found: Forecast, there: int) -> str | None:
     if needed <= there:
         return None
     return (
-        f"memory: this run is forecast to need {needed / GIB:.1f} GiB of the card, and {there / GIB:.1f} are to be had. "
+        f"memory: this run is forecast to need {needed / GIB:.1f} GiB of the card, and {there / GIB:.1f} are there. "
         "It may stop, or, where the driver takes host memory instead (Windows), go on many times slower. "
         "`python -m museum_plugin check` with the same flags says what needs less; --fit flips what keeps the result"
     )

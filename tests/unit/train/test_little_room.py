@@ -24,7 +24,7 @@ def test_a_shortage_is_told_with_what_to_do() -> None:
     needed = FOUND.total - OUTSIDE
     told = shortage(FOUND, needed - 1)
     assert told is not None
-    assert "need 7.1 GiB of the card, and 7.1 are to be had" in told
+    assert "need 7.1 GiB of the card, and 7.1 are there" in told
     assert "museum_plugin check" in told
     assert shortage(FOUND, needed) is None
 
@@ -48,4 +48,4 @@ def test_the_forecast_of_a_loaded_base_is_that_of_its_files(
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2**20)
         with caplog.at_level(logging.WARNING, logger="museum"):
             warn_of_little_room(run, museum, lessons)
-        assert "may stop for lack of memory" in caplog.text
+        assert "It may stop" in caplog.text
