@@ -126,7 +126,7 @@ def to_exports(value: object, where: str) -> tuple[str, ...]:
     names = [name for text in texts for name in str(text).lower().replace(",", " ").split()]
     if names in (["none"], ["off"], ["false"]):
         return ()
-    everything = [name for name in EXPORTS if name != "sidecars"]
+    everything = [name for name in EXPORTS if name not in ("plain", "sidecars")]
     return tuple(dict.fromkeys(each for name in names for each in (everything if name == "all" else [name])))
 
 
