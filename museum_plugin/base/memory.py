@@ -43,8 +43,8 @@ def check_swap(asked: BaseConfig, unet: Any, name: str) -> None:
         ConfigError: names both numbers.
     """
     blocks = len(swappable(unet))
-    if asked.blocks_to_swap > blocks:
-        raise ConfigError(f"blocks_to_swap: found {asked.blocks_to_swap}, but the U-Net of {name} has {blocks} blocks")
+    if asked.swapped > blocks:
+        raise ConfigError(f"blocks_to_swap: found {asked.swapped}, but the U-Net of {name} has {blocks} blocks")
 
 
 def fit_unet(unet: Any, asked: BaseConfig, device: torch.device | None = None) -> None:
@@ -81,7 +81,7 @@ def placed(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: torc
     Raises:
         ConfigError: more blocks are to be swapped than the U-Net has.
     """
-    if asked.blocks_to_swap:
+    if asked.swapped:
         with _swapping(base, asked, device, dtype) as base:
             yield base
         return
@@ -99,8 +99,8 @@ def _swapping(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: t
     blocks = swappable(base.unet)
     base = base.to(torch.device("cpu"), dtype)  # the card may have no room for the whole of it
     fit_unet(base.unet, asked)
-    _tell_swap(asked.blocks_to_swap, [block_bytes(block) for block in blocks], device)
-    away = [blocks[number] for number in spread(len(blocks), asked.blocks_to_swap)]
+    _tell_swap(asked.swapped, [block_bytes(block) for block in blocks], device)
+    away = [blocks[number] for number in spread(len(blocks), asked.swapped)]
     with swapped(away, carrier_to(device)):
         base = base.to(device, dtype)
         move_stored(base.unet, device)

@@ -18,6 +18,7 @@ from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import Interrupted, NoRoomError, NotFiniteError
 from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
+from museum_plugin.train.blocks_to_swap import with_blocks_counted
 from museum_plugin.train.calendar import preview_due
 from museum_plugin.train.checkpoint import restore
 from museum_plugin.train.extra import extra_rounds
@@ -123,6 +124,7 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
+    run = with_blocks_counted(run, datasets, accelerator.device)
     base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
     base = held.enter_context(placed(base, run.base, accelerator.device, _DTYPES[run.base.mixed_precision]))
     museum = open_or_begin(run, base)

@@ -68,13 +68,13 @@ def _half_precision(run: RunConfig) -> tuple[str, RunConfig] | None:
 
 
 def _base_in_fp8(run: RunConfig) -> tuple[str, RunConfig] | None:
-    if run.base.precision in ("fp8", "int8", "nf4"):
+    if run.base.torch_compile or run.base.precision in ("fp8", "int8", "nf4"):
         return None
     return "--base_precision=fp8", replace(run, base=replace(run.base, precision="fp8", channels_last=False))
 
 
 def _base_in_nf4(run: RunConfig) -> tuple[str, RunConfig] | None:
-    if run.base.precision == "nf4" or importlib.util.find_spec("bitsandbytes") is None:
+    if run.base.torch_compile or run.base.precision == "nf4" or importlib.util.find_spec("bitsandbytes") is None:
         return None
     return "--base_precision=nf4", replace(run, base=replace(run.base, precision="nf4", channels_last=False))
 
@@ -149,7 +149,7 @@ def rungs(forecaster: Forecaster, run: RunConfig, card: int) -> Iterator[Rung]:
 
 
 def _with_swapped_blocks(forecaster: Forecaster, run: RunConfig, card: int) -> tuple[str, RunConfig] | None:
-    count = forecaster.blocks_to_swap(run, card)
-    if count is None or count <= run.base.blocks_to_swap:
+    count = None if run.base.torch_compile else forecaster.blocks_to_swap(run, card)
+    if count is None or count <= run.base.swapped:
         return None
     return f"--blocks_to_swap={count}", replace(run, base=replace(run.base, blocks_to_swap=count))
