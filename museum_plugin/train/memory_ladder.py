@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from museum_plugin.config.schema import RunConfig
-from museum_plugin.config.schema.base import SWAPPED_AT_ONCE
+from museum_plugin.config.schema.base import AUTO, SWAPPED_AT_ONCE
 from museum_plugin.config.schema.data import VARIED
 from museum_plugin.train.forecast import Forecast, Forecaster
 
@@ -116,8 +116,10 @@ def next_switch(run: RunConfig, *, keeping_result: bool, blocks: int = 0) -> tup
 
 
 def _swap_more(run: RunConfig, blocks: int) -> tuple[str, RunConfig] | None:
-    count = next((count for count in (blocks // 2, blocks) if count > run.base.blocks_to_swap), 0)
-    if count <= SWAPPED_AT_ONCE:
+    found_out = run.base.blocks_to_swap == AUTO  # then some are swapped already
+    counts = (blocks,) if found_out else (blocks // 2, blocks)
+    count = next((count for count in counts if count > run.base.swapped), 0)
+    if count <= SWAPPED_AT_ONCE or run.base.torch_compile:
         return None
     return f"--blocks_to_swap={count}", replace(run, base=replace(run.base, blocks_to_swap=count))
 
