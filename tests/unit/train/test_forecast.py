@@ -153,6 +153,23 @@ def test_asked_to_keep_the_result_no_other_switch_is_flipped() -> None:
     assert next_switch(run, keeping_result=False) is not None
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), "--blocks_to_swap=12"),
+        (("--blocks_to_swap=12",), "--blocks_to_swap=24"),
+        (("--blocks_to_swap=auto",), "--blocks_to_swap=24"),
+        (("--blocks_to_swap=24",), None),
+        (("--torch_compile",), None),
+    ],
+)
+def test_blocks_are_swapped_when_nothing_else_keeps_the_result(flags: tuple[str, ...], expected: str | None) -> None:
+    run = run_of("--cache_latents", "--cpu_offload_checkpointing", *flags)
+    found = next_switch(run, keeping_result=True, blocks=24)
+    assert (found and found[0]) == expected
+    assert next_switch(run, keeping_result=True) is None  # how many there are is not known
+
+
 def test_latents_of_pictures_that_vary_are_not_cached() -> None:
     found = next_switch(run_of("--random_crop"), keeping_result=True)
     assert found is not None
