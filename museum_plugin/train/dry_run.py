@@ -44,6 +44,7 @@ from museum_plugin.train.step import (
     PassOptions,
     ReplayInputs,
     StyleBatch,
+    add_gradients,
     fits_beside,
     loss_terms,
     penalties,
@@ -200,10 +201,8 @@ class DryRun:
 
 
 def _backward(found: dict[str, Tensor], card: AsOnCard) -> None:
-    total = sum(found.values(), start=torch.zeros((), device=_META))
     card.end_of_pass()
-    if total.requires_grad:
-        run_backward(total)
+    add_gradients(found, 1, run_backward)
 
 
 def _base(run: RunConfig, outline: BaseOutline, networks: EmptyNetworks) -> BaseModel:

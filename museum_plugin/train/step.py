@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
@@ -232,6 +232,13 @@ def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]], 
         if penalty is not None:
             found[name] = weight * (step.bank_weight if term.reads is Reads.BANK else 1.0) * penalty
     return found
+
+
+def add_gradients(found: dict[str, Tensor], micro_steps: int, backward: Callable[[Tensor], None]) -> None:
+    """Those of some weighted terms of one of so many micro-steps; what they were computed from is needed no longer."""
+    total = torch.stack(list(found.values())).sum() / micro_steps if found else torch.zeros(())
+    if total.requires_grad:  # not where dropout left out every layer
+        backward(total)
 
 
 def not_finite(terms: dict[str, Tensor]) -> list[str]:
