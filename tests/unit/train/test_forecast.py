@@ -143,7 +143,8 @@ def test_the_next_switch_is_the_first_that_is_not_flipped() -> None:
         seen.append(flag)
     assert seen == [
         "--cache_latents", "--replay_apart", "--gradient_checkpointing", "--cpu_offload_checkpointing",
-        "--optimizer_type=AdamW8bit", "--mixed_precision=bf16", "--base_precision=fp8", "--train_batch_size=1", "--base_precision=nf4",
+        "--optimizer_type=AdamW8bit", "--mixed_precision=bf16", "--base_precision=fp8", "--train_batch_size=1",
+        "--base_precision=nf4",
     ]  # fmt: skip
     assert len(SWITCHES) == len(seen)
 
