@@ -119,3 +119,13 @@ def give_back(module: Any, weight: Parameter) -> None:
     del module.stored
     bias = module._parameters.pop("bias")
     module._parameters.update(weight=weight, bias=bias)
+
+
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """All that a network keeps: parameters, buffers, and the parts of weights that are stored otherwise."""
+    yield from module.parameters()
+    yield from module.buffers()
+    for part in module.modules():
+        stored = getattr(part, "stored", None)
+        if isinstance(stored, Stored):
+            yield from stored.parts
