@@ -155,7 +155,7 @@ class Forecaster:
             optimizer=self._optimizer(run, dry),
             kept=dry.kept,
             step=self._step(run, dry),
-            drawing=self._once(lambda: dry.drawing(1), "drawing", id(dry)) if subject.words else 0,
+            drawing=self._drawing(run, dry) if subject.words else 0,
             encoding=vae * cached + smallest_encoding(subject.size, base.vae.dtype),
         )
 
@@ -201,6 +201,9 @@ class Forecaster:
         if run.training.gradient_accumulation_steps > 1:  # gradients are there from the start
             most += own_bytes(p for p in dry.museum.network.parameters() if p.requires_grad)
         return most
+
+    def _drawing(self, run: RunConfig, dry: DryRun) -> int:
+        return self._once(lambda: dry.drawing(1), "drawing", run.base.mixed_precision, run.network, dry.subject)
 
     def _optimizer(self, run: RunConfig, dry: DryRun) -> int:
         def find() -> int:
