@@ -43,16 +43,20 @@ def check_swap(asked: BaseConfig, unet: Any, name: str) -> None:
         ConfigError: names both numbers.
     """
     blocks = len(swappable(unet))
-    if asked.blocks_to_swap > blocks:
-        raise ConfigError(f"blocks_to_swap: found {asked.blocks_to_swap}, but the U-Net of {name} has {blocks} blocks")
+    if asked.swapped > blocks:
+        raise ConfigError(f"blocks_to_swap: found {asked.swapped}, but the U-Net of {name} has {blocks} blocks")
 
 
-def fit_unet(unet: Any, asked: BaseConfig) -> None:
-    """Lay the U-Net of a run out as it asks; to be called where the U-Net is to stay."""
+def fit_unet(unet: Any, asked: BaseConfig, device: torch.device | None = None) -> None:
+    """Lay the U-Net of a run out as it asks.
+
+    Args:
+        device: where weights that are stored small go; None: where they are.
+    """
     if asked.channels_last:
         nn.Module.to(unet, memory_format=torch.channels_last)
     if asked.stores_small:
-        taken = store_small(unet, asked.precision)
+        taken = store_small(unet, asked.precision, device)
         log.info("the weights of the U-Net's blocks take %.2f GiB in %s", taken / 2**30, asked.precision)
     if asked.cpu_offload_checkpointing:
         unet.enable_gradient_checkpointing(checkpoint_in_host_memory)
@@ -77,12 +81,14 @@ def placed(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: torc
     Raises:
         ConfigError: more blocks are to be swapped than the U-Net has.
     """
-    if asked.blocks_to_swap:
+    if asked.swapped:
         with _swapping(base, asked, device, dtype) as base:
             yield base
         return
+    # what is stored small goes to the card small: it may have no room for the whole of it
+    base = base.to(torch.device("cpu") if asked.stores_small else device, dtype)
+    fit_unet(base.unet, asked, device)
     base = base.to(device, dtype)
-    fit_unet(base.unet, asked)
     with compiled(base.unet, asked.dynamo_backend) if asked.torch_compile else nullcontext():
         yield base
 
@@ -93,8 +99,8 @@ def _swapping(base: BaseModel, asked: BaseConfig, device: torch.device, dtype: t
     blocks = swappable(base.unet)
     base = base.to(torch.device("cpu"), dtype)  # the card may have no room for the whole of it
     fit_unet(base.unet, asked)
-    _tell_swap(asked.blocks_to_swap, [block_bytes(block) for block in blocks], device)
-    away = [blocks[number] for number in spread(len(blocks), asked.blocks_to_swap)]
+    _tell_swap(asked.swapped, [block_bytes(block) for block in blocks], device)
+    away = [blocks[number] for number in spread(len(blocks), asked.swapped)]
     with swapped(away, carrier_to(device)):
         base = base.to(device, dtype)
         move_stored(base.unet, device)

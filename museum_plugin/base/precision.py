@@ -55,18 +55,19 @@ def _stored_nf4(weight: Tensor) -> Stored:
     return Stored((few, state.absmax), rebuild)
 
 
-def store_small(unet: nn.Module, precision: str) -> int:
+def store_small(unet: nn.Module, precision: str, device: torch.device | None = None) -> int:
     """Store the weights of a frozen U-Net's blocks small: those of its Linear layers and convolutions.
 
     Args:
         precision: see `store`.
+        device: where they go, one after another, so that the whole of them is never there; None: where they are.
     Returns:
         bytes that the weights of these modules take now.
     """
     taken = 0
     for name in BLOCKS:
         for module in layers(unet.get_submodule(name)):
-            stored = store(module.weight, precision)
+            stored = store(module.weight.to(device), precision)
             take_from(module, stored)
             taken += stored.nbytes
     return taken

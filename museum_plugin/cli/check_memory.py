@@ -10,6 +10,7 @@ import torch
 from museum_plugin.base.folder import BaseOutline, empty_networks
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.museum.ledger import Ledger
+from museum_plugin.train.blocks_to_swap import with_blocks_swapped
 from museum_plugin.train.forecast import DESKTOP, GIB, Forecaster, subject_of
 from museum_plugin.train.memory_ladder import rungs
 from museum_plugin.train.plan import PlannedStyle
@@ -69,7 +70,9 @@ def memory_of(
     if subject is None:
         return None
     forecaster = Forecaster(base, empty_networks(base), subject)
-    found, (name, card) = forecaster.forecast(run), _card(vram)
+    name, card = _card(vram)
+    run = with_blocks_swapped(run, forecaster, card)
+    found = forecaster.forecast(run)
     plain = replace(run, method=replace(run.method, name="finetune", weights={}))
     extra = found.total - forecaster.forecast(plain).total if subject.words else None
     flips = () if card is None else tuple(

@@ -43,7 +43,7 @@ def outline_of(run: RunConfig, problems: Problems) -> BaseOutline | None:
             if run.base.vae:
                 read_vae(run.base.vae, empty_networks(base).vae, base.family)
         with problems:
-            if run.base.blocks_to_swap:
+            if run.base.swapped:
                 check_swap(run.base, empty_networks(base).unet, base.name)
         with problems:
             check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.sampler import SamplingPlan, sample_latents
+from museum_plugin.base.sampler import SamplingPlan, drawn_at_once, sample_latents
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.text_cache import StateCache
@@ -170,7 +170,7 @@ def fill_bank(museum: Museum, plan: BankPlan, progress: Callable[[int], object] 
         contents = [plan.contents[i % len(plan.contents)] for i in range(count)]
         seeds = [plan.seed + 7919 * index + i for i in range(count)]
         plain = int(plan.plain.get(group, 0.0) * count + 0.5)
-        for part in _parts(plain, count, plan.batch_size):
+        for part in _parts(plain, count, drawn_at_once(museum.base, plan.sampling, plan.batch_size)):
             is_plain = part.stop <= plain
             if index == 0:
                 with museum.disabled():

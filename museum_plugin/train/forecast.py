@@ -140,7 +140,7 @@ class Forecaster:
         cached = run.training.cache_latents or run.training.cache_latents_to_disk
         trained = [vector for slot in museum.slots.slots.values() for vector in slot.vectors]
         return Forecast(
-            unet=own_bytes(tensors_of(base.unet)) - _swapped_away(base.unet, run.base.blocks_to_swap),
+            unet=own_bytes(tensors_of(base.unet)) - _swapped_away(base.unet, run.base.swapped),
             text=sum(own_bytes(tensors_of(encoder)) for encoder in base.text_encoders),
             vae=0 if cached else vae,
             trained=own_bytes([*museum.network.parameters(), *trained]),
@@ -150,6 +150,11 @@ class Forecaster:
             drawing=self._drawing(run, subject, dry) if subject.words else 0,
             encoding=vae * cached + smallest_encoding(subject.size, base.vae.dtype),
         )
+
+    @property
+    def swappable_blocks(self) -> int:
+        """Blocks that could wait in host memory."""
+        return len(swappable(self._networks.unet))
 
     def blocks_to_swap(self, run: RunConfig, card: int) -> int | None:
         """The least number of blocks that must wait in host memory so that a run fits a card of so many bytes.
@@ -165,7 +170,7 @@ class Forecaster:
         """In how few bits weights are stored, and how many wait elsewhere, changes nothing here."""
         base = run.base
         laid_out = (base.mixed_precision, base.gradient_checkpointing, base.cpu_offload_checkpointing,
-                    base.stores_small or base.blocks_to_swap > 0)  # fmt: skip
+                    base.stores_small or base.swapped > 0)  # fmt: skip
         key = repr((laid_out, subject, run.network, run.method, run.replay, run.slot))
         if key not in self._steps:
             self._steps[key] = dry.step()

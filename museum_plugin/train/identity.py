@@ -20,6 +20,8 @@ _NO_PART_OF_THE_RESULT = {
     "cpu_offload_checkpointing",
     "cache_latents",
     "cache_latents_to_disk",
+    "fit",
+    "gradient_checkpointing",
     "max_data_loader_n_workers",
     "skip_nonfinite",
     "validate_every_n_steps",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from museum_plugin.config.schema import RunConfig
+from museum_plugin.config.schema.base import AUTO, SWAPPED_AT_ONCE
 from museum_plugin.config.schema.data import VARIED
 from museum_plugin.train.forecast import Forecast, Forecaster
 
@@ -67,13 +68,13 @@ def _half_precision(run: RunConfig) -> tuple[str, RunConfig] | None:
 
 
 def _base_in_fp8(run: RunConfig) -> tuple[str, RunConfig] | None:
-    if run.base.precision in ("fp8", "int8", "nf4"):
+    if run.base.torch_compile or run.base.precision in ("fp8", "int8", "nf4"):
         return None
     return "--base_precision=fp8", replace(run, base=replace(run.base, precision="fp8", channels_last=False))
 
 
 def _base_in_nf4(run: RunConfig) -> tuple[str, RunConfig] | None:
-    if run.base.precision == "nf4" or importlib.util.find_spec("bitsandbytes") is None:
+    if run.base.torch_compile or run.base.precision == "nf4" or importlib.util.find_spec("bitsandbytes") is None:
         return None
     return "--base_precision=nf4", replace(run, base=replace(run.base, precision="nf4", channels_last=False))
 
@@ -101,14 +102,26 @@ SWITCHES: tuple[Switch, ...] = (
 """In the order in which they are flipped."""
 
 
-def next_switch(run: RunConfig, *, keeping_result: bool) -> tuple[str, RunConfig] | None:
+def next_switch(run: RunConfig, *, keeping_result: bool, blocks: int = 0) -> tuple[str, RunConfig] | None:
     """The first switch that is not flipped yet: what a user types for it, and the run with it.
 
     Args:
         keeping_result: only switches that promise the same result.
+        blocks: of the U-Net, that can be swapped: half of them, then all.
     """
-    flipped = (switch.flip(run) for switch in SWITCHES if switch.keeps_result or not keeping_result)
+    keeping = [switch.flip for switch in SWITCHES if switch.keeps_result]
+    others = [switch.flip for switch in SWITCHES if not switch.keeps_result and not keeping_result]
+    flipped = (flip(run) for flip in (*keeping, lambda run: _swap_more(run, blocks), *others))
     return next((found for found in flipped if found is not None), None)
+
+
+def _swap_more(run: RunConfig, blocks: int) -> tuple[str, RunConfig] | None:
+    found_out = run.base.blocks_to_swap == AUTO  # then some are swapped already
+    counts = (blocks,) if found_out else (blocks // 2, blocks)
+    count = next((count for count in counts if count > run.base.swapped), 0)
+    if count <= SWAPPED_AT_ONCE or run.base.torch_compile:
+        return None
+    return f"--blocks_to_swap={count}", replace(run, base=replace(run.base, blocks_to_swap=count))
 
 
 _LEAST_SAVED = 0.01
@@ -138,7 +151,7 @@ def rungs(forecaster: Forecaster, run: RunConfig, card: int) -> Iterator[Rung]:
 
 
 def _with_swapped_blocks(forecaster: Forecaster, run: RunConfig, card: int) -> tuple[str, RunConfig] | None:
-    count = forecaster.blocks_to_swap(run, card)
-    if count is None or count <= run.base.blocks_to_swap:
+    count = None if run.base.torch_compile else forecaster.blocks_to_swap(run, card)
+    if count is None or count <= run.base.swapped:
         return None
     return f"--blocks_to_swap={count}", replace(run, base=replace(run.base, blocks_to_swap=count))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import load_base
-from museum_plugin.train import loop
+from museum_plugin.train import blocks_to_swap, loop
 from museum_plugin.train.setup import Classroom
 from tests.recipes.conftest import Outcome
 from tests.recipes.school import (
@@ -185,6 +185,15 @@ def second_style(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempP
 )
 def test_a_flag_of_the_bank_changes_what_is_trained(second_style: Outcome, flag: str) -> None:
     assert difference(second_style(f"--{flag}"), second_style()) > 1e-6
+
+
+def test_as_many_blocks_are_swapped_as_the_card_has_no_room_for(
+    second_style: Outcome, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_to_swap, "free_memory", lambda device: 2**20)
+    assert same(second_style("--blocks_to_swap=auto"), second_style())
+    assert "auto is 24 here" in caplog.text
+    assert "forecast not to fit" in caplog.text
 
 
 def test_a_whole_lesson_is_the_same_with_swapped_blocks(

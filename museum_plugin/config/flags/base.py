@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_int, to_path, to_text, to_token_length
+from museum_plugin.config.convert import to_bool, to_count_or_auto, to_int, to_path, to_text, to_token_length
 from museum_plugin.config.flags.flag import Flag
 from museum_plugin.config.schema.base import DYNAMO_BACKENDS, PRECISIONS
 
@@ -21,9 +21,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
     Flag("cpu_offload_checkpointing", "base.cpu_offload_checkpointing", to_bool,
          "gradient checkpointing whose kept tensors wait in host memory: less memory on the card, slower steps"),
-    Flag("blocks_to_swap", "base.blocks_to_swap", to_int,
+    Flag("blocks_to_swap", "base.blocks_to_swap", to_count_or_auto,
          "so many blocks of the U-Net wait in host memory and come to the card when they are used: less memory there, "
-         "slower steps"),
+         "slower steps; auto = as many as the card has no room for"),
     Flag("base_precision", "base.precision", to_text,
          "what the frozen U-Net's weights are stored in (docs/performance.md: what each costs); auto = as it computes",
          PRECISIONS),

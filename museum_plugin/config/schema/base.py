@@ -16,6 +16,8 @@ DYNAMO_BACKENDS = (
     "ipex", "tvm",
 )  # fmt: skip
 """Names that sd-scripts knows."""
+AUTO = "auto"
+"""What a run finds out itself when it starts."""
 SWAPPED_AT_ONCE = 2
 """Swapped blocks that are on the card at the same time: the one in use and the next."""
 TOKEN_LENGTHS = (75, 150, 225)
@@ -43,8 +45,9 @@ class BaseConfig:
     gradient_checkpointing: bool = False
     cpu_offload_checkpointing: bool = False
     """Whether what gradient checkpointing keeps waits for the backward pass in host memory."""
-    blocks_to_swap: int = 0
-    """How many of the U-Net's blocks have their weights in host memory, from where they come when they are used."""
+    blocks_to_swap: int | str = 0
+    """How many of the U-Net's blocks have their weights in host memory, from where they come when they are used; auto =
+    as many as the card has no room for."""
     channels_last: bool = False
     """Whether the U-Net's convolutions keep their numbers channel by channel of each place: often faster."""
     torch_compile: bool = False
@@ -69,9 +72,10 @@ class BaseConfig:
             self.gradient_checkpointing or not self.cpu_offload_checkpointing,
             "cpu_offload_checkpointing: needs gradient_checkpointing, whose tensors it moves",
         )
+        swapped = self.blocks_to_swap
         require(
-            self.blocks_to_swap == 0 or self.blocks_to_swap > SWAPPED_AT_ONCE,
-            f"blocks_to_swap: found {self.blocks_to_swap}, allowed: 0, or {SWAPPED_AT_ONCE + 1} and more; "
+            swapped in (0, AUTO) or (isinstance(swapped, int) and swapped > SWAPPED_AT_ONCE),
+            f"blocks_to_swap: found {swapped}, allowed: {AUTO}, 0, or {SWAPPED_AT_ONCE + 1} and more; "
             f"{SWAPPED_AT_ONCE} of the swapped blocks are on the card at any time",
         )
         require(self.clip_skip >= 1, f"clip_skip: found {self.clip_skip}, must be 1 or more")
@@ -107,6 +111,11 @@ class BaseConfig:
                 f"torch_compile: cannot go with {name}: such weights are made anew in each pass, which cannot be "
                 "compiled; leave one of them out",
             )
+
+    @property
+    def swapped(self) -> int:
+        """Blocks that are swapped; none as long as that is to be found out."""
+        return self.blocks_to_swap if isinstance(self.blocks_to_swap, int) else 0
 
     @property
     def stores_small(self) -> bool:

@@ -195,7 +195,7 @@ def test_a_base_without_swapping_is_placed_whole(base: BaseModel) -> None:
 
 @pytest.mark.parametrize("count", [-1, 1, 2])
 def test_a_number_that_saves_nothing_is_refused_at_birth(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"blocks_to_swap: found {count}, allowed: 0, or 3 and more"):
+    with pytest.raises(ConfigError, match=f"blocks_to_swap: found {count}, allowed: auto, 0, or 3 and more"):
         BaseConfig(Path(), blocks_to_swap=count)
 
 

@@ -22,6 +22,7 @@ EVERY_FLAG: list[tuple[list[str], str, object]] = [
     (["--base_precision=nf4"], "base.precision", "nf4"),
     (["--gradient_checkpointing", "--cpu_offload_checkpointing"], "base.cpu_offload_checkpointing", True),
     (["--cpu_offload_checkpointing"], "base.gradient_checkpointing", True),
+    (["--blocks_to_swap=auto"], "base.blocks_to_swap", "auto"),
     (["--blocks_to_swap=5"], "base.blocks_to_swap", 5),
     (["--fp8_base"], "base.precision", "fp8"),
     (["--fp8_base_unet"], "base.precision", "fp8"),

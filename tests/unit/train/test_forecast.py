@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from museum_plugin.base.folder import BaseOutline, empty_networks
 from museum_plugin.base.load import load_base
@@ -12,6 +13,8 @@ from museum_plugin.base.outline import read_outline
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.data.dataset import StyleDataset
+from museum_plugin.train import blocks_to_swap
+from museum_plugin.train.blocks_to_swap import with_blocks_counted, with_blocks_swapped
 from museum_plugin.train.dry_run import Subject
 from museum_plugin.train.forecast import DESKTOP, GAPS, OUTSIDE, Forecast, Forecaster, empty_copies, subject_of
 from museum_plugin.train.memory_ladder import SWITCHES, next_switch, rungs
@@ -150,7 +153,61 @@ def test_asked_to_keep_the_result_no_other_switch_is_flipped() -> None:
     assert next_switch(run, keeping_result=False) is not None
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), "--blocks_to_swap=12"),
+        (("--blocks_to_swap=12",), "--blocks_to_swap=24"),
+        (("--blocks_to_swap=auto",), "--blocks_to_swap=24"),
+        (("--blocks_to_swap=24",), None),
+        (("--torch_compile",), None),
+    ],
+)
+def test_blocks_are_swapped_when_nothing_else_keeps_the_result(flags: tuple[str, ...], expected: str | None) -> None:
+    run = run_of("--cache_latents", "--cpu_offload_checkpointing", *flags)
+    found = next_switch(run, keeping_result=True, blocks=24)
+    assert (found and found[0]) == expected
+    assert next_switch(run, keeping_result=True) is None  # how many there are is not known
+
+
 def test_latents_of_pictures_that_vary_are_not_cached() -> None:
     found = next_switch(run_of("--random_crop"), keeping_result=True)
     assert found is not None
     assert found[0] == "--gradient_checkpointing"
+
+
+def test_auto_is_the_least_number_that_fits(forecaster: Forecaster, usual: Forecast) -> None:
+    run = run_of("--blocks_to_swap=auto")
+    card = usual.total + DESKTOP - 3 * 2**20
+    found = with_blocks_swapped(run, forecaster, card)
+    assert found.base.blocks_to_swap == forecaster.blocks_to_swap(run, card)
+    assert forecaster.forecast(found).fits(card)
+    assert with_blocks_swapped(run, forecaster, card + 3 * 2**20).base.blocks_to_swap == 0
+    assert with_blocks_swapped(run, forecaster, None).base.blocks_to_swap == 0
+    assert with_blocks_swapped(run, None, card).base.blocks_to_swap == 0
+    assert with_blocks_swapped(run, forecaster, OUTSIDE).base.blocks_to_swap == forecaster.swappable_blocks == 24
+
+
+def test_the_memory_that_is_free_on_the_card_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of("--blocks_to_swap=auto")
+    datasets = [StyleDataset(style) for style in run.styles]
+
+    def counted() -> int | str:
+        return with_blocks_counted(run, datasets, torch.device("cpu")).base.blocks_to_swap
+
+    assert counted() == 0, "there is no card here"
+    monkeypatch.setattr(blocks_to_swap, "free_memory", lambda device: 2**40)
+    assert counted() == 0
+    monkeypatch.setattr(blocks_to_swap, "free_memory", lambda device: 2**20)
+    assert counted() == 24
+
+
+def test_a_number_stays_as_it_was_given(forecaster: Forecaster) -> None:
+    run = run_of("--blocks_to_swap=5")
+    assert with_blocks_swapped(run, forecaster, OUTSIDE) is run
+
+
+def test_what_cannot_be_compiled_is_no_switch_of_a_run_that_compiles(forecaster: Forecaster) -> None:
+    flags = [rung.flag for rung in rungs(forecaster, run_of("--torch_compile"), OUTSIDE)]
+    assert not [flag for flag in flags if "swap" in flag or "base_precision" in flag]
+    assert "--gradient_checkpointing" in flags
