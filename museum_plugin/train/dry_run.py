@@ -106,8 +106,8 @@ class DryRun:
         Args:
             asked: how what a step keeps is checkpointed; None: as the run says.
         """
-        museum, run = self.museum, self.run
-        _checkpoint(museum.base.unet, asked or run.base)
+        museum, run = self.museum, replace(self.run, base=asked or self.run.base)
+        _checkpoint(museum.base.unet, run.base)
         denoiser, text = Denoiser(museum.base), TextEncoding.of(run.base)
         states = StateCache(museum, text) if text_is_frozen(run, museum) else None
         options = PassOptions(run.loss, text, self._watched, states=states)
