@@ -20,10 +20,10 @@ from tests.recipes.school import STEPS, School, same, tensors_of
 from tests.recipes.test_resume import Interrupt
 from tests.recipes.test_resume import interrupt_in as interrupt_in
 
-REFUSED = ("--gate=on", "--gate_learned=1", "--gate_kept=0", "--gate_drift=9")
-"""No tiny museum passes."""
-OPEN = ("--gate=on", "--gate_kept=0", "--gate_drift=9")
+OPEN = ("--gate=on", "--gate_effect=-9", "--gate_pictures=9", "--gate_drift=9", "--gate_neutral=9")
 """Every museum passes."""
+REFUSED = ("--gate=on", "--gate_learned=1", *OPEN[1:])
+"""No tiny museum passes."""
 
 
 def beside(school: School, number: int = 1) -> Path:
