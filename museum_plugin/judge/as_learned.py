@@ -16,10 +16,8 @@ from torch import Tensor
 
 from museum_plugin.errors import MuseumFileError
 from museum_plugin.judge.signature import Signature, distance
-from museum_plugin.museum.ledger import StyleRecord
+from museum_plugin.museum.ledger import AS_LEARNED, StyleRecord
 
-AS_LEARNED = "as_learned"
-"""Field of a style's record: a table."""
 SKETCH = 256
 """Numbers of a sketch. Source: ours; lengths come out right to about 4 %."""
 _SKETCH_SEED = 70_003

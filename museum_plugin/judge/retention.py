@@ -96,7 +96,10 @@ class Verdict:
             if before.get(name, now) < MEASURABLE:
                 lines.append(f"{name} is too near to what the base draws for its statistics to tell ({now:.2f})")
             elif name in kept:
-                lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f})")
+                effect = (
+                    f", {percent(max(0.0, self.effect_kept[name]))} of its effect" if name in self.effect_kept else ""
+                )
+                lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f}){effect}")
             else:
                 lines.append(f"{name} is new: {now:.2f}")
         mixed = [(name, self.confusion[name]) for name in self.names if self.confusion[name] != name]

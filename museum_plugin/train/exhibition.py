@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.config.schema import RunConfig
-from museum_plugin.judge.as_learned import AS_LEARNED, with_as_learned
+from museum_plugin.judge.as_learned import with_as_learned
 from museum_plugin.judge.retention import Exhibition, look_at
 from museum_plugin.museum.importing import METHOD
-from museum_plugin.museum.ledger import Ledger, StyleRecord
+from museum_plugin.museum.ledger import AS_LEARNED, Ledger, StyleRecord
 from museum_plugin.museum.museum import Museum
 
 _EXHIBITED = 6

@@ -152,7 +152,7 @@ def test_the_points_survive_a_stop(knows_ink: School, teach: Teach, interrupt_in
 def test_a_style_stops_when_it_is_learned_and_the_rest_is_kept(
     knows_ink: School, teach: Teach, flags: tuple[str, ...], steps: int
 ) -> None:
-    command = knows_ink.command("--max_train_steps=5", *flags, styles=("neon",))
+    command = knows_ink.command("--max_train_steps=5", *OPEN[1:], *flags, styles=("neon",))
     assert teach(command).code == 0
     assert neon(knows_ink.museum).steps == steps
     assert not knows_ink.checkpoint.exists()

@@ -16,7 +16,6 @@ from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.config.schema import GateConfig
 from museum_plugin.errors import MuseumFileError
 from museum_plugin.judge.as_learned import (
-    AS_LEARNED,
     SKETCH,
     AsLearned,
     as_learned,
@@ -29,6 +28,7 @@ from museum_plugin.judge.gate import objections
 from museum_plugin.judge.prediction_drift import fixed_triples, predictions
 from museum_plugin.judge.retention import BASE, NO_TRIGGER, Exhibition, judge, look_at
 from museum_plugin.judge.signature import Signature, distance, signature
+from museum_plugin.museum.ledger import AS_LEARNED
 from museum_plugin.museum.museum import Museum
 from tests.tiny_museums import hooks, shake, tiny_museum
 
