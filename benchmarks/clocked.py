@@ -38,7 +38,8 @@ def main(result: str, script: str, arguments: list[str]) -> None:
         hook.remove()
         import torch
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = max(highest, *resident, 0)  # the system rounds the two numbers apart
         card = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         found = {"stamps": stamps, "peak": peak, "resident": resident, "peak_on_card": card}
         Path(result).write_text(json.dumps(found), encoding="utf-8")

@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.speed import PLAIN, Measured, Place, measure, prepare
@@ -25,6 +26,13 @@ RUNGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("+ base_precision nf4", ("--gradient_checkpointing", "--base_precision=nf4")),
 )
 """Name -> all flags of that rung; a precision takes the place of the one before it."""
+CARD_RUNGS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("+ offloaded checkpoints", ("--cpu_offload_checkpointing",)),
+    ("+ blocks_to_swap 19", ("--cpu_offload_checkpointing", "--blocks_to_swap=19")),
+    ("+ blocks_to_swap 38", ("--cpu_offload_checkpointing", "--blocks_to_swap=38")),
+    ("+ blocks in fp8", ("--cpu_offload_checkpointing", "--blocks_to_swap=38", "--base_precision=fp8")),
+)
+"""What moves memory from the card to the host; without a card there is nothing to see."""
 _ROW, _NAME, _BAR = 26, 190, 420
 
 
@@ -63,8 +71,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = {}
-        for name, flags in RUNGS:
+        found, there = {}, torch.cuda.is_available()
+        if not there:
+            print(f"no graphics card: left out are {', '.join(name for name, _ in CARD_RUNGS)}")
+        for name, flags in RUNGS + (CARD_RUNGS if there else ()):
             place = Place((args.folder or Path(folder)).absolute(), args.side, args.steps, threads=1, flags=flags)
             prepare(place)
             found[name] = measure(PLAIN, place)

@@ -9,6 +9,7 @@ MuseumError            exit code 1; the command line prints the message, never a
 │   └── NotFiniteError     a loss or a gradient that is not finite
 ├── OutputError        7   nothing can be written: disk full, no permission
 ├── GateError          8   the museum after a style lost too much; the one before stays, the new one is beside it
+├── NoRoomError        9   memory ran out; the state after the last whole step is saved
 └── Interrupted    128+n   stopped by signal n (130: Ctrl+C, 143: SIGTERM) after everything was saved
 
 StoppedAtOnce        128+n   a KeyboardInterrupt: stopped where there was nothing to save, or by a second signal
@@ -67,6 +68,17 @@ class GateError(MuseumError):
     """The museum after a style falls short of the gate: the one before is untouched, the new one is kept beside it."""
 
     exit_code = 8
+
+
+class NoRoomError(MuseumError):
+    """The memory ran out; says what is saved, and what needs less."""
+
+    exit_code = 9
+
+    def __init__(self, message: str, blocks: int = 0) -> None:
+        """`blocks`: of the U-Net, that can be swapped; 0: not known yet."""
+        super().__init__(message)
+        self.blocks = blocks
 
 
 class Interrupted(MuseumError):

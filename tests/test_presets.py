@@ -82,6 +82,13 @@ def test_a_memory_preset_saves_memory(name: str, monkeypatch: pytest.MonkeyPatch
     assert not run.network.train_text_encoder
 
 
+def test_where_the_unet_has_no_room_as_much_of_it_as_needed_waits_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    swapping = {name for name in MEMORY if read(memory(name), *DATA).base.blocks_to_swap == "auto"}
+    assert swapping == {"sdxl_6gb", "sdxl_8gb"}
+    assert read(memory("sdxl_6gb"), *DATA).base.cpu_offload_checkpointing
+
+
 @pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_a_larger_card_never_gets_less(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -16,13 +16,14 @@ TINY_SLOT_WORDS = ("zorvex", "quimbly", "blenthor")
 _TEXT_WIDTH = 16
 
 
-def write_tiny_base(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+def write_tiny_base(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0, layers: int = 1) -> Path:
     """Write a diffusers folder of SD1's topology, a few thousand numbers large: 64 px pictures, 8x8 latents.
 
     Args:
         folder: created with its parents.
         prediction_type: epsilon | v_prediction.
         seed: decides every weight; the global random state is left as it was.
+        layers: ResNets of a level of the U-Net; real ones have 2.
     Returns:
         folder, which `museum_plugin.base.load.load_base` loads.
     """
@@ -33,7 +34,7 @@ def write_tiny_base(folder: Path, *, prediction_type: str = "epsilon", seed: int
             sample_size=8,
             block_out_channels=(8, 16, 16, 16),
             norm_num_groups=4,
-            layers_per_block=1,
+            layers_per_block=layers,
             cross_attention_dim=_TEXT_WIDTH,
             attention_head_dim=2,
         )
@@ -72,11 +73,11 @@ def write_tiny_base(folder: Path, *, prediction_type: str = "epsilon", seed: int
     parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "scheduler": scheduler}
     for name, part in parts.items():
         part.save_pretrained(folder / name)
-    _write_model_index(folder)
+    write_model_index(folder)
     return folder
 
 
-def _write_model_index(folder: Path) -> None:
+def write_model_index(folder: Path) -> None:
     index = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],

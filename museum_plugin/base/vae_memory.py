@@ -28,6 +28,13 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] + unused
 
 
+def smallest_encoding(size: tuple[int, int], dtype: torch.dtype) -> int:
+    """Bytes that the VAE's layers need at least while pictures of this width and height are encoded: those of a tile
+    where a whole picture is larger.
+    """
+    return min(_TILE**2, size[0] * size[1]) * ENCODING * dtype.itemsize
+
+
 def pictures_at_once(pixels: int, bytes_a_pixel: int, free: int | None, most: int) -> int:
     """How many pictures fit, at most `most`; 0: not even one, so it needs tiles.
 

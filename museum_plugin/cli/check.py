@@ -7,6 +7,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from museum_plugin.cli.parser import number_from
 from museum_plugin.cli.text_lines import counted
 from museum_plugin.errors import MuseumError
 
@@ -14,10 +15,12 @@ _FLAGS = "flags"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What `check` takes: whatever train_museum.py takes, and one flag of its own."""
-    parser.usage = "%(prog)s [--json] FLAGS..."
+    """What `check` takes: whatever train_museum.py takes, and two flags of its own."""
+    parser.usage = "%(prog)s [--json] [--vram GIB] FLAGS..."
     parser.epilog = "FLAGS are those of train_museum.py; `python train_museum.py --help` lists them."
     parser.add_argument("--json", action="store_true", help="print the same as JSON, for programs")
+    told = "size of the card that is asked about (default: the one that is there)"
+    parser.add_argument("--vram", type=number_from(0), metavar="GIB", help=told)
     parser.set_defaults(others=_FLAGS)
 
 
@@ -30,7 +33,7 @@ def run(given: Namespace) -> None:
     from museum_plugin.cli.check_page import report_lines
     from museum_plugin.cli.check_report import examine  # torch takes seconds to load
 
-    report = examine(getattr(given, _FLAGS))
+    report = examine(getattr(given, _FLAGS), given.vram)
     if given.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, default=_plain))
     else:

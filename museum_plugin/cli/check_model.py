@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from museum_plugin.base.folder import BaseOutline, empty_networks
+from museum_plugin.base.memory import check_swap
 from museum_plugin.base.other_vae import read_vae
 from museum_plugin.base.outline import outline_fingerprint, read_outline
 from museum_plugin.config.problems import Problems
@@ -41,6 +42,9 @@ def outline_of(run: RunConfig, problems: Problems) -> BaseOutline | None:
         with problems:
             if run.base.vae:
                 read_vae(run.base.vae, empty_networks(base).vae, base.family)
+        with problems:
+            if run.base.swapped:
+                check_swap(run.base, empty_networks(base).unet, base.name)
         with problems:
             check_noise_schedule(run.loss, base.name, base.prediction_type, base.timesteps)
         return base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from museum_plugin.cli.check_memory import memory_lines
 from museum_plugin.cli.check_report import Report, StyleReport
 from museum_plugin.cli.text_lines import counted, entry, indented, printable, table
 
@@ -25,6 +26,9 @@ def report_lines(report: Report) -> list[str]:
         lines += ["", "the museum file in other programs", *[f"  {printable(text)}" for text in report.clients]]
     if report.capacity:
         lines += ["", "how full the museum is", *[f"  {printable(text)}" for text in report.capacity]]
+    if report.memory:
+        rows = [line for title, text in memory_lines(report.memory) for line in entry(title, text, width=WIDTH - 2)]
+        lines += ["", "memory on a card, a forecast", *indented(rows)]
     for title, texts in (("warnings", report.warnings), ("problems", report.problems)):
         lines += ["", f"{title}: {len(texts) or 'none'}", *[f"  {printable(text)}" for text in texts]]
     return lines

@@ -12,6 +12,7 @@ from functools import partial
 from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
 from museum_plugin.cli.check_capacity import capacity_of
+from museum_plugin.cli.check_memory import MemoryReport, memory_of
 from museum_plugin.cli.check_model import clients_of, known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
 from museum_plugin.config.problems import Problems
@@ -28,6 +29,7 @@ from museum_plugin.data.inspection import (
 )
 from museum_plugin.data.picture import check_mask
 from museum_plugin.museum.history import history_folder
+from museum_plugin.museum.ledger import Ledger
 from museum_plugin.train.batch_order import BatchOrder
 from museum_plugin.train.calendar import Calendar, calendar_for, preview_due, saves_due
 from museum_plugin.train.paths import (
@@ -94,13 +96,19 @@ class Report:
     """What each program that draws does with the museum file as it is now, one line each; none where there is none."""
     capacity: tuple[str, ...]
     """How full the museum is, and what can be done; none where there is no museum yet."""
+    memory: MemoryReport | None
+    """What a card will need; None: not known."""
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     """What training would refuse, one line each."""
 
 
-def examine(argv: Sequence[str]) -> Report:
-    """Read, open and compare everything that a run with this command line would use."""
+def examine(argv: Sequence[str], vram: float | None = None) -> Report:
+    """Read, open and compare everything that a run with this command line would use.
+
+    Args:
+        vram: GiB of the card that is asked about; None: the one that is there.
+    """
     problems, warnings = Problems(gather=True), list[str]()
     with _heard(warnings):
         run = gather_command_line(argv, problems)
@@ -121,9 +129,12 @@ def examine(argv: Sequence[str]) -> Report:
             number += not plan.is_taught
             trigger = known[style.name].trigger if style.name in known else " ".join(plan.words) or None
             styles.append(_style_report(run, plan, trigger, base, number))
-        resumes = None
+        resumes, memory = None, None
+        to_teach = [plan for plan in plans.values() if not plan.is_taught]
         with problems:
-            resumes = resumed(run, [plan for plan in plans.values() if not plan.is_taught], tuple(known), problems)
+            resumes = resumed(run, to_teach, tuple(known), problems)
+        if base is not None and not problems.found:
+            memory = _forecast(run, base, to_teach, ledger, vram)
     return Report(
         base=f"{base.name} ({base.family.name}, {base.prediction_type})" if base else str(run.base.path),
         museum=str(run.output.museum) if run.output.museum else None,
@@ -134,9 +145,20 @@ def examine(argv: Sequence[str]) -> Report:
         files=_files(run),
         clients=clients_of(run),
         capacity=capacity_of(run, base),
+        memory=memory,
         warnings=tuple(dict.fromkeys([*warnings, *_thoughts(styles)])),
         problems=tuple(" ".join(str(error).split()) for error in problems.found),
     )
+
+
+def _forecast(
+    run: RunConfig, base: BaseOutline, plans: list[PlannedStyle], ledger: Ledger | None, vram: float | None
+) -> MemoryReport | None:
+    try:
+        return memory_of(run, base, plans, ledger, vram)
+    except Exception as error:  # it stands on inner parts of torch; a run needs none of them
+        log.warning("memory: it could not be forecast here: %s", error)
+        return None
 
 
 @contextmanager

@@ -21,7 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=["webui"],
         metavar="CLIENT",
         help="webui (default: ComfyUI, A1111, SD.Next, Forge at once), comfyui, a1111, forge, sdnext, invoke, "
-        "diffusers, sidecars (no LoRA file), or all",
+        "diffusers, sidecars (no LoRA file), or all; plain: the words work in every client with nothing beside the "
+        "file, which takes minutes and the base model",
     )
     add("--styles", nargs="+", default=[], metavar="NAME", help="a room: only these styles (default: all)")
     add("--room", metavar="NAME", help="name of the files (default: the museum's, with the styles of a room)")
@@ -51,6 +52,11 @@ def run(given: Namespace) -> None:
     content = read_museum(given.museum)
     if any(target.with_table for target in targets):
         content = with_base_rows(given.museum, content, getattr(given, BASE_FLAG))
+    plain = None
+    if any(target.with_plain_words for target in targets):
+        from museum_plugin.cli.plain_words import plain_words_of
+
+        plain = plain_words_of(given.museum, content, getattr(given, BASE_FLAG))
     order = Order(
         museum=given.museum,
         targets=targets,
@@ -61,6 +67,7 @@ def run(given: Namespace) -> None:
         with_ledger=not given.no_metadata,
         preview=given.preview,
         force=given.force,
+        plain_words=plain,
     )
     for done in publish(content, order):
         shown = [v for v in done.verdicts if len(targets) == 1 or v.client in done.target.clients]

@@ -29,6 +29,7 @@ Flags of sd-scripts that are read and change nothing; a run that gives one anoth
 _TYPES = {
     "to_bool": "yes or no",
     "to_int": "whole number",
+    "to_count_or_auto": "whole number, or auto",
     "to_float": "number",
     "to_text": "text",
     "to_name": "text",

@@ -23,7 +23,12 @@ from museum_plugin.museum.new_id import new_museum_id
 def add_arguments(parser: ArgumentParser) -> None:
     """What `import` takes."""
     add = parser.add_argument
-    add("lora", metavar="LORA", type=Path, help="a LoRA of kohya, LyCORIS (locon), peft or diffusers: a file or folder")
+    add(
+        "lora",
+        metavar="LORA",
+        type=Path,
+        help="a LoRA of kohya, LyCORIS (locon), peft, diffusers or ComfyUI: a file or folder",
+    )
     add("--museum", metavar="NEW", type=Path, required=True, help="the museum file to write (.safetensors)")
     add(f"--{BASE_FLAG}", type=Path, metavar="BASE", required=True, help="the base model the LoRA was trained on")
     add("--style", metavar="NAME", help="the style the LoRA draws; it is kept when further styles are taught")

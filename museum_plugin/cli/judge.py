@@ -36,6 +36,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "without STYLE= the folder or file must be named after it",
     )
     add("--logs", type=Path, metavar="FOLDER", help="TensorBoard logs of its runs, for the curves of the losses")
+    add(
+        "--backbone",
+        metavar="NAME|FOLDER",
+        help="a network that looks at the pictures too: efficientnet (two small packages), or the folder of a CLIP "
+        "model; with --images of several styles it says most",
+    )
     add_base_folder(parser)
     add("--out", type=Path, metavar="FOLDER", help="where page, numbers and grid go (default: beside the museum)")
 
@@ -50,6 +56,7 @@ class Case:
     images: dict[str, Path]
     """Style -> folder or dataset file of its training pictures."""
     logs: Path | None
+    backbone: str | None
     out: Path
 
 
@@ -71,7 +78,7 @@ def case_of(given: Namespace) -> Case:
     if given.logs is not None and not given.logs.is_dir():
         raise ConfigError(f"--logs: there is no folder {given.logs}")
     images = images_of(given.images, [record.name for record in ledger.styles])
-    return Case(given.museum, ledger, before, images, given.logs, given.out or given.museum.parent)
+    return Case(given.museum, ledger, before, images, given.logs, given.backbone, given.out or given.museum.parent)
 
 
 def images_of(told: Sequence[str], styles: Sequence[str]) -> dict[str, Path]:

@@ -64,10 +64,10 @@ def _build(given: Given) -> dict[str, Any]:
         told = f"{given.where['log_with']}: found {values['log_with']!r}, which needs --logging_dir"
         given.problems.note(ConfigError(told))
     training = given.build("training")
-    precision: dict[str, Any] = {}
+    layout: dict[str, Any] = {}
     with given.problems:
-        precision = base_fields(values, given.where)
-    base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL), **precision)
+        layout = base_fields(values, given.where)
+    base = given.build("base", path=values.get("pretrained_model_name_or_path", POCKET_MODEL), **layout)
     if "pretrained_model_name_or_path" not in values:
         log.info("no --pretrained_model_name_or_path: the embedded pocket model is used (%s)", POCKET_MODEL)
     rates = given.section("optimizer")

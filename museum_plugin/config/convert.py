@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from museum_plugin.config.refusal import refusal, shown
+from museum_plugin.config.schema.base import AUTO
 from museum_plugin.config.schema.output import EXPORTS
 from museum_plugin.errors import ConfigError
 
@@ -67,6 +68,20 @@ def to_int(value: object, where: str) -> int:
     if abs(number) < INTEGER_LIMIT and number == int(number):
         return int(number)
     raise refusal(where, value, "a whole number")
+
+
+def to_count_or_auto(value: object, where: str) -> int | str:
+    """A whole number, or the word "auto".
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if isinstance(value, str) and value.strip().lower() == AUTO:
+        return AUTO
+    try:
+        return to_int(value, where)
+    except ConfigError as error:
+        raise refusal(where, value, f"a whole number, or {AUTO}") from error
 
 
 def to_token_length(value: object, where: str) -> int:
@@ -126,7 +141,7 @@ def to_exports(value: object, where: str) -> tuple[str, ...]:
     names = [name for text in texts for name in str(text).lower().replace(",", " ").split()]
     if names in (["none"], ["off"], ["false"]):
         return ()
-    everything = [name for name in EXPORTS if name != "sidecars"]
+    everything = [name for name in EXPORTS if name not in ("plain", "sidecars")]
     return tuple(dict.fromkeys(each for name in names for each in (everything if name == "all" else [name])))
 
 

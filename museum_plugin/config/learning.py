@@ -24,14 +24,18 @@ def base_fields(values: Mapping[str, Any], where: Mapping[str, str]) -> dict[str
     Raises:
         ConfigError: flags that exclude each other.
     """
+    fields: dict[str, Any] = {}
+    if values.get("cpu_offload_checkpointing") and not values.get("gradient_checkpointing"):
+        log.info("cpu_offload_checkpointing: gradient_checkpointing is on as well")  # as in sd-scripts
+        fields["gradient_checkpointing"] = True
     asked = [flag for flag in FP8_FLAGS if values.get(flag)]
     if not asked:
-        return {}
+        return fields
     if values.get("base_precision", "fp8") != "fp8":
         raise ConfigError(
             f"{where[asked[0]]}: cannot go with base_precision {values['base_precision']}; keep one of them"
         )
-    return {"precision": "fp8"}
+    return {**fields, "precision": "fp8"}
 
 
 def trained_parts(values: Mapping[str, Any], where: Mapping[str, str], rates: Mapping[str, Any]) -> dict[str, bool]:

@@ -144,6 +144,13 @@ class StyleDataset:
         """
         return torch.stack([load_picture(p, flip) for p, flip in zip(batch.pictures, batch.flipped, strict=True)])
 
+    @property
+    def largest_batch(self) -> tuple[Size, int]:
+        """(width, height) in pixels, and how many pictures: of the batch with the most pixels."""
+        sizes = [(self.pictures[bucket.members[0]].placement.bucket, bucket) for bucket in self._buckets]
+        counted = [(size, min(len(bucket.members), bucket.batch_size)) for size, bucket in sizes]
+        return max(counted, key=lambda pair: (pair[0][0] * pair[0][1] * pair[1], pair[0]))
+
     def times_shown(self) -> dict[int, int]:
         """How often an epoch shows each picture, by its position in `pictures`."""
         return Counter(member for bucket in self._buckets for member in bucket.members)

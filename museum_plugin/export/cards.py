@@ -64,6 +64,13 @@ def _prompt_lines(record: StyleRecord, name: str, family: str, target: Target) -
         "diffusers": ["diffusers:", *[f"  {line}" for line in _diffusers_lines(record, lora, family)]],
     }
     shown = {"sdnext": ["a1111"], "webui": ["comfyui", "a1111", "forge", "invoke"]}
+    if target.with_plain_words:
+        return [
+            f"  ComfyUI: {lora} in models/loras, a LoRA node for model and clip, then: {prompt}",
+            f"  A1111, SD.Next, Forge: {lora} in models/Lora, then: {called}{prompt}",
+            f"  Invoke: install {lora}, then: {prompt}",
+            f'  diffusers: pipe.load_lora_weights("{lora}"), then: pipe("{prompt}")',
+        ]
     names = shown.get(target.name, [target.name]) if target.with_lora else ["comfyui", "forge", "invoke"]
     return [f"  {line}" for each in names for line in said[each]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from museum_plugin.base.family import FAMILIES
 from museum_plugin.export.outline import Outline
@@ -50,7 +50,10 @@ class Client:
 
 def verdicts(outline: Outline) -> tuple[Verdict, ...]:
     """What every client does with a file, in the order of `CLIENTS`."""
-    return tuple(client.rule(outline) for client in CLIENTS.values())
+    found = tuple(client.rule(outline) for client in CLIENTS.values())
+    if outline.has_plain_words:
+        return tuple(replace(verdict, triggers=IN_FILE) if verdict.loads else verdict for verdict in found)
+    return found
 
 
 def verdict_lines(found: Iterable[Verdict]) -> list[str]:

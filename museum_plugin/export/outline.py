@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from museum_plugin.errors import MuseumFileError
-from museum_plugin.museum.metadata import LEDGER_KEY
+from museum_plugin.museum.metadata import LEDGER_KEY, PLAIN_KEY
 
 LAYER = re.compile(r"(lora_(?:unet|te|te1|te2)_\w+)\.(?:lora_down\.weight|lora_up\.weight|alpha)")
 _TABLE_AS_LAYER = re.compile(r"lora_te[12]?_text_model_embeddings_")
@@ -68,6 +68,11 @@ class Outline:
             if match := _TABLE.fullmatch(key):
                 found.setdefault(match[1], {})[match[2]] = shape
         return found
+
+    @property
+    def has_plain_words(self) -> bool:
+        """Whether its layers make the plain words of the triggers work."""
+        return PLAIN_KEY in self.metadata
 
     @property
     def family(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.family import FAMILIES
-from museum_plugin.errors import MuseumFileError, OutputError
+from museum_plugin.errors import ConfigError, MuseumFileError, OutputError
 from museum_plugin.export.cards import card_json, card_text
 from museum_plugin.export.clients import CLIENTS, IN_FILE, Verdict, verdict_lines, verdicts
 from museum_plugin.export.folder import Parts, write_folder
 from museum_plugin.export.outline import Outline
+from museum_plugin.export.plain_words import PlainWords, with_layers
 from museum_plugin.export.preview import preview_bytes
 from museum_plugin.export.room import check_triggers, room_name, room_of
 from museum_plugin.export.targets import Target
-from museum_plugin.export.tensors import CLIP_VOCABULARY, INVOKE_KEY, bundled, sidecar, table_patch
+from museum_plugin.export.tensors import CLIP_VOCABULARY, INVOKE_KEY, bundled, sidecar, table_patch, with_even_alphas
 from museum_plugin.museum.file import MuseumContent, in_precision, packed_tensors, serialised, slots_key
-from museum_plugin.museum.metadata import file_metadata, without_ledger
+from museum_plugin.museum.metadata import PLAIN_KEY, file_metadata, without_ledger
 
 log = logging.getLogger("museum")
 _WAY_OUT = (
@@ -49,6 +50,8 @@ class Order:
     preview: Path | None = None
     force: bool = False
     """Write what a client would refuse, and over files of others."""
+    plain_words: Callable[[Sequence[str]], PlainWords] | None = None
+    """Teaches the text encoders the words of these styles; called only for a target that wants it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def publish(content: MuseumContent, order: Order) -> list[Published]:
     check_triggers(order.museum, room.ledger.styles)
     name = room_name(order.museum, order.room, order.styles)
     preview = preview_bytes(order.preview, order.museum, content.ledger)
-    plans = [_plan(room, name, target, order) for target in order.targets]
+    plain = _plain_words(room, order)
+    plans = [_plan(room, name, target, order, plain) for target in order.targets]
     for plan in plans:
         _refuse(plan, force=order.force)
     done = []
@@ -100,7 +104,18 @@ class _Plan:
     """Whether any style has a trigger of its own; an imported one has not."""
 
 
-def _plan(room: MuseumContent, name: str, target: Target, order: Order) -> _Plan:
+def _plain_words(room: MuseumContent, order: Order) -> PlainWords | None:
+    if not any(target.with_plain_words for target in order.targets):
+        return None
+    styles = [record.name for record in room.ledger.styles if record.words]
+    if not styles:
+        raise MuseumFileError(f"{order.museum}: no style has a slot, so its words work as they are: --for diffusers")
+    if order.plain_words is None:
+        raise ConfigError("--for plain: needs the base model")
+    return order.plain_words(styles)
+
+
+def _plan(room: MuseumContent, name: str, target: Target, order: Order, plain: PlainWords | None) -> _Plan:
     if not target.with_lora:
         return _Plan(target, name, {}, {}, ())
     with_store = target.with_store and order.with_ledger
@@ -108,9 +123,15 @@ def _plan(room: MuseumContent, name: str, target: Target, order: Order) -> _Plan
     metadata = file_metadata(room.ledger, name, room.metadata)
     if not with_store:  # a ledger without its slots would be a damaged museum
         metadata = without_ledger(metadata)
+    if target.with_plain_words and plain is not None:
+        tensors = with_layers(tensors, plain.tensors)
+        metadata[PLAIN_KEY] = f"{plain.reached:.2f}"
+    if "diffusers" in target.clients:
+        tensors = with_even_alphas(tensors)
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    outline = Outline(name, shapes, metadata, tuple(slots_by_phrase(room)))
-    return _Plan(target, name, tensors, metadata, verdicts(outline), bool(outline.triggers))
+    phrases = tuple(slots_by_phrase(room))
+    outline = Outline(name, shapes, metadata, () if target.with_plain_words else phrases)
+    return _Plan(target, name, tensors, metadata, verdicts(outline), bool(phrases))
 
 
 def lora_tensors(room: MuseumContent, target: Target, *, with_store: bool) -> dict[str, Tensor]:

@@ -29,6 +29,8 @@ class Target:
     """An empty key, beside which InvokeAI bears the patch on the token embeddings; nothing helps for SDXL."""
     with_sidecars: bool = False
     """`embeddings/<phrase>.safetensors`, for clients that find no slots in a LoRA file."""
+    with_plain_words: bool = False
+    """Layers of the text encoders that make the plain words mean what the slots do; needs the base model."""
 
 
 TARGETS = {
@@ -48,6 +50,12 @@ TARGETS = {
         Target("forge", ("forge", "forge-neo"), with_sidecars=True),
         Target("invoke", ("invoke",), with_sidecars=True),
         Target("diffusers", ("diffusers",), with_store=False, with_sidecars=True),
+        Target(
+            "plain",
+            ("comfyui", "a1111", "sdnext", "forge", "forge-neo", "invoke", "diffusers"),
+            with_store=False,
+            with_plain_words=True,
+        ),
         Target("sidecars", with_lora=False, with_store=False, with_sidecars=True),
     )
 }
@@ -55,7 +63,7 @@ TARGETS = {
 
 
 def chosen_targets(names: Sequence[str]) -> tuple[Target, ...]:
-    """The targets of these names, each once; "all" is every one that has a LoRA file.
+    """The targets of these names, each once; "all" is every one that has a LoRA file and needs no base model.
 
     Raises:
         ConfigError: no such target; names the nearest.
@@ -63,10 +71,14 @@ def chosen_targets(names: Sequence[str]) -> tuple[Target, ...]:
     found: dict[str, Target] = {}
     for name in names:
         if name == ALL:
-            found |= {each: target for each, target in TARGETS.items() if target.with_lora}
+            found |= {each: target for each, target in TARGETS.items() if _in_all(target)}
         elif name not in TARGETS:
             known = [*TARGETS, ALL]
             raise ConfigError(f"--for: found {name!r}, allowed: {', '.join(known)}{did_you_mean(name, known)}")
         else:
             found[name] = TARGETS[name]
     return tuple(found.values())
+
+
+def _in_all(target: Target) -> bool:
+    return target.with_lora and not target.with_plain_words

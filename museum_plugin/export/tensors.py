@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -69,6 +70,26 @@ def table_patch(
     up[list(token_ids), range(len(token_ids))] = 1
     key = table_key(encoder)
     return {f"{key}.lora_up.weight": up, f"{key}.lora_down.weight": learned.float() - base.float()}
+
+
+def with_even_alphas(lora: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same LoRA with one alpha in all layers of a network: diffusers passes over any other of many layers.
+
+        up' = up * alpha / alpha', so that alpha' / rank * up' @ down = alpha / rank * up @ down
+
+    Source: ours; seen in diffusers 0.42, which looks for the layers of text encoders and of attention by other names.
+    """
+    found = dict(lora)
+    for part in ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"):
+        names = [name for name in lora if name.startswith(part) and name.endswith(".alpha")]
+        if len({lora[name].item() for name in names}) < 2:
+            continue
+        even = Counter(lora[name].item() for name in names).most_common(1)[0][0]
+        for name in names:
+            up = f"{name.removesuffix('.alpha')}.lora_up.weight"
+            found[up] = lora[up] * (lora[name].item() / even)
+            found[name] = torch.full_like(lora[name], even)
+    return found
 
 
 def sidecar(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

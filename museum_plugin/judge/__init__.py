@@ -5,6 +5,8 @@ retention.py       the same prompts and seeds through base and museum -> a verdi
 prediction_drift.py  how far predictions have moved on fixed (latent, t, prompt) triples
 confusion.py       as which style each trigger's pictures are seen
 memorization.py    how near drawn pictures come to training pictures
+backbone.py        networks that look at pictures: EfficientNet-lite0, CLIP
+backbone_findings.py  what they find: style, its colors alone, content, diversity
 findings.py        all of these of one museum, against the museum before
 matrix.py          the retention matrix, average forgetting, backward transfer
 lettering.py       text in pictures: the font, wrapping, colours

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from museum_plugin.judge.backbone_findings import BackboneFinding
 from museum_plugin.judge.charts import Curve
 from museum_plugin.judge.findings import Findings
 from museum_plugin.museum.ledger import Ledger
@@ -34,6 +35,9 @@ class PageContent:
     training: Mapping[str, Sequence[Image.Image]] = field(default_factory=dict)
     """Style -> its training pictures, where they are at hand."""
     losses: Losses = field(default_factory=dict)
+    seen: Mapping[str, BackboneFinding] = field(default_factory=dict)
+    """NO_TRIGGER and every style -> what a backbone found; empty without one."""
+    backbone: str = ""
 
     def phrase(self, column: str) -> str:
         """What the user types for a column's style; "" where it is none."""

@@ -54,6 +54,8 @@ def _more(content: PageContent, name: str) -> str:
     if name in findings.memorization:
         memory = findings.memorization[name]
         parts.append(f"{memory.copies} of {len(memory.ratios)} pictures look like copies")
+    if name in content.seen:
+        parts.append(f"by {content.backbone}: {content.seen[name].sentence()}")
     return " · ".join(parts)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.sampler import SamplingPlan, sample_latents
+from museum_plugin.base.sampler import SamplingPlan, drawn_at_once, sample_latents
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import BaseModelError, ConfigError, MuseumFileError, TrainingError
 from museum_plugin.judge.as_learned import AsLearned, effect_kept, pictures_moved, sketch
@@ -42,7 +42,7 @@ class Exhibition:
     """One for each prompt."""
     plan: SamplingPlan
     batch_size: int = 8
-    """Pictures drawn at once."""
+    """Pictures drawn at once, where there is room."""
 
     def __post_init__(self) -> None:
         if not self.prompts or len(self.prompts) != len(self.seeds):
@@ -137,9 +137,9 @@ def draw(museum: Museum, exhibition: Exhibition, style: str | None) -> Tensor:
         known = ", ".join(museum.slots.slots) or "none yet"
         raise ConfigError(f"style {style!r} is not in this museum; it has: {known}")
     prompts = [prompt_for(prompt, phrase) for prompt in exhibition.prompts]
-    parts = []
-    for start in range(0, len(prompts), exhibition.batch_size):
-        part = slice(start, start + exhibition.batch_size)
+    parts, count = [], drawn_at_once(museum.base, exhibition.plan, exhibition.batch_size)
+    for start in range(0, len(prompts), count):
+        part = slice(start, start + count)
         parts.append(sample_latents(museum.base, prompts[part], exhibition.seeds[part], exhibition.plan).cpu())
     latents = torch.cat(parts)
     if not bool(torch.isfinite(latents).all()):
@@ -211,10 +211,11 @@ def _effects(
 ) -> dict[str | None, Tensor]:
     """(K * N, C, h, w) for each style: its predictions less the bare base's, on the base's pictures under noise."""
     triples = fixed_triples(Denoiser(museum.base), base_latents, exhibition.seeds)
+    count = drawn_at_once(museum.base, exhibition.plan, exhibition.batch_size)
 
     def predicted(phrase: str) -> Tensor:
         prompts = [prompt_for(prompt, phrase) for prompt in exhibition.prompts]
-        return predictions(museum, triples, prompts, exhibition.plan.text)
+        return predictions(museum, triples, prompts, exhibition.plan.text, count)
 
     with museum.disabled():
         bare = predicted("")

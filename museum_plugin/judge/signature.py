@@ -27,7 +27,8 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """The Gaussian with the mean and covariance of all 2x2 neighbourhoods; D = 4 x latent channels."""
+    """The Gaussian with the mean and covariance of all 2x2 neighbourhoods; D = 4 x latent channels. Or, of a network's
+    maps, of what stands at each place."""
 
     mean: Tensor
     """(D,) float64, on the CPU, in scaled latent units."""
@@ -88,10 +89,25 @@ def signature(latents: Sequence[Tensor] | Tensor) -> Signature:
     shapes = [tuple(picture.shape) for picture in pictures]
     if any(len(s) != 3 or s[0] != shapes[0][0] or min(s[1:]) < 2 for s in shapes):
         raise ValueError(f"latents must be (C, h, w) with one C and h, w >= 2, found {sorted(set(shapes))}")
-    patches = [neighbourhoods(picture) for picture in pictures]
+    return _of_patches([neighbourhoods(picture) for picture in pictures])
+
+
+def map_signature(maps: Tensor) -> Signature:
+    """Mean and covariance of the C numbers at each place of a network's feature maps; D = C. Source: ours.
+
+    Args:
+        maps: (N, C, h, w).
+    Raises:
+        ValueError: not finite.
+    """
+    return _of_patches(list(maps.detach().to("cpu", torch.float64).flatten(2).transpose(1, 2)))
+
+
+def _of_patches(patches: list[Tensor]) -> Signature:
+    """Of (P, D) float64 patches of each picture; every picture counts the same."""
     mean = torch.stack([p.mean(dim=0) for p in patches]).mean(dim=0)
     if not bool(torch.isfinite(mean).all()):
-        raise ValueError("latents are not finite")
+        raise ValueError("latents or maps are not finite")
     centred = [p - mean for p in patches]
     covariance = torch.stack([c.T @ c / len(c) for c in centred]).mean(dim=0)
     return Signature(mean, (covariance + covariance.T) / 2)

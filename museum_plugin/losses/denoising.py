@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 
 import torch
@@ -25,6 +26,12 @@ def in_working_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
             raise ValueError(f"a loss needs floating point tensors, found {tensor.dtype}")
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
     return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """While inside, products are not cast to half precision on the tensor's device; the meta device casts none."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def comparable(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from museum_plugin.losses.denoising import in_working_precision
+from museum_plugin.losses.denoising import in_working_precision, without_autocast
 
 
 def orthogonality_penalty(old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
@@ -33,7 +33,7 @@ def orthogonality_penalty(old: Sequence[Tensor], new: Sequence[Tensor]) -> Tenso
         if before.ndim != 2 or down.ndim != 2 or before.shape[1] != down.shape[1]:
             raise ValueError(f"downs must be (r, in) of one width, found {tuple(before.shape)}, {tuple(down.shape)}")
         before, down = in_working_precision(before.detach(), down)
-        with torch.autocast(down.device.type, enabled=False):  # autocast would do the product in half precision
+        with without_autocast(down):  # autocast would do the product in half precision
             overlap = (down @ before.T).square().sum()
         energy = down.square().sum() * before.square().sum()
         parts.append(overlap / torch.where(energy > 0, energy, 1))

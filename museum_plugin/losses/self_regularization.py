@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from museum_plugin.losses.denoising import in_working_precision
+from museum_plugin.losses.denoising import in_working_precision, without_autocast
 from museum_plugin.losses.weight_regularization import LowRank
 
 
@@ -50,7 +50,7 @@ def _overlap(up: Tensor, down: Tensor, scale: float, previous: LowRank) -> Tenso
 
 def _formed(up: Tensor, down: Tensor, scale: float) -> Tensor:
     up, down = in_working_precision(up, down)
-    with torch.autocast(up.device.type, enabled=False):  # autocast would do the product in half precision
+    with without_autocast(up):  # autocast would do the product in half precision
         return scale * (up @ down)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from museum_plugin.losses.denoising import in_working_precision
+from museum_plugin.losses.denoising import in_working_precision, without_autocast
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def inner_product(a: LowRank, b: LowRank) -> Tensor:
     """
     _require_one_shape(a, b)
     up_a, down_a, up_b, down_b = in_working_precision(a.up, a.down, b.up, b.down)
-    with torch.autocast(up_a.device.type, enabled=False):  # autocast would do the products in half precision
+    with without_autocast(up_a):  # autocast would do the products in half precision
         return ((up_a.T @ up_b) * (down_a @ down_b.T)).sum() * (a.scale * b.scale)
 
 
@@ -147,7 +147,7 @@ def input_weighted_change(now: LowRank, previous: LowRank, moment: SecondMoment)
     down, down_before = (pad(x, (0, 0, 0, rank - x.shape[-2])) for x in (down, down_before))
     left = torch.cat([up - up_before, up_before], -1)
     right = torch.cat([down, down - down_before], -2)
-    with torch.autocast(left.device.type, enabled=False):  # as in inner_product
+    with without_autocast(left):  # as in inner_product
         seen = right @ factor
         inner = seen @ seen.mT + moment.rest.detach()[..., None, None].to(right) * (right @ right.mT)
         return ((left.mT @ left) * inner).sum((-2, -1))

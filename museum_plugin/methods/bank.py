@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.sampler import SamplingPlan, sample_latents
+from museum_plugin.base.sampler import SamplingPlan, drawn_at_once, sample_latents
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.text_cache import StateCache
@@ -36,7 +36,7 @@ class Anchor:
     """(C, h, w)"""
     t: int
     pred: Tensor
-    """(C, h, w)"""
+    """(C, h, w), float16, as there are thousands; the latent is not, since at little noise its rounding would tell."""
     plain: bool = False
     """Whether the prompt was read without slots."""
     features: tuple[Tensor, ...] = ()
@@ -55,7 +55,7 @@ class ReplayBatch:
     """(R,)"""
     prompts: tuple[str, ...]
     teacher_pred: Tensor
-    """(R, C, h, w)"""
+    """(R, C, h, w), float32"""
     teacher_features: tuple[Tensor, ...]
     """(R, ...) for each watched block."""
     groups: tuple[int, ...]
@@ -127,7 +127,7 @@ class Bank:
             noisy=torch.stack([a.noisy for a in picked]).to(device),
             t=torch.tensor([a.t for a in picked], device=device),
             prompts=tuple(a.prompt for a in picked),
-            teacher_pred=torch.stack([a.pred for a in picked]).to(device),
+            teacher_pred=torch.stack([a.pred for a in picked]).to(device).float(),
             teacher_features=tuple(
                 torch.stack(block).to(device) for block in zip(*(a.features for a in picked), strict=True)
             ),
@@ -170,7 +170,7 @@ def fill_bank(museum: Museum, plan: BankPlan, progress: Callable[[int], object] 
         contents = [plan.contents[i % len(plan.contents)] for i in range(count)]
         seeds = [plan.seed + 7919 * index + i for i in range(count)]
         plain = int(plan.plain.get(group, 0.0) * count + 0.5)
-        for part in _parts(plain, count, plan.batch_size):
+        for part in _parts(plain, count, drawn_at_once(museum.base, plan.sampling, plan.batch_size)):
             is_plain = part.stop <= plain
             if index == 0:
                 with museum.disabled():
@@ -197,7 +197,7 @@ def _trajectories(
     anchors: list[Anchor] = []
 
     def keep(noisy: Tensor, t: Tensor, conditional: Tensor, empty: Tensor) -> None:
-        rows = zip(prompts, noisy.cpu(), t.tolist(), conditional.cpu(), empty.cpu(), strict=True)
+        rows = zip(prompts, noisy.cpu(), t.tolist(), conditional.half().cpu(), empty.half().cpu(), strict=True)
         for prompt, x, time, pred, pred_empty in rows:
             anchors.append(Anchor(group, prompt, x, time, pred))
             anchors.append(Anchor(group, "", x, time, pred_empty))

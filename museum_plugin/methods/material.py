@@ -96,10 +96,15 @@ def gather_material(
     bank = bank if REPLAY in needs else None
     if NEW_PICTURES in needs:
         bank = _with_new_pictures(bank, anchors_on_new_pictures(museum, plan, states, _groups(bank)), museum.styles())
-    watched = Denoiser(museum.base).feature_blocks()[-_WATCHED_BLOCKS:] if FEATURES in needs else ()
+    watched = watched_blocks(Denoiser(museum.base)) if FEATURES in needs else ()
     if bank and watched:
         bank = with_features(bank, museum, states, watched, _each(_FEATURE_ANCHORS, bank))
     return Material(bank, states, watched, moments, fisher)
+
+
+def watched_blocks(denoiser: Denoiser) -> tuple[str, ...]:
+    """Blocks of the U-Net whose outputs are held, for terms that need them."""
+    return denoiser.feature_blocks()[-_WATCHED_BLOCKS:]
 
 
 def _groups(bank: Bank | None) -> int:

@@ -23,7 +23,8 @@ _WIDEST = 6000
 """Numbers in an input: what a wider module is fed (a convolution of many channels) is not kept."""
 _ROWS = 768
 """Inputs of a module that are looked at, of all groups together."""
-_DIRECTIONS = 64
+DIRECTIONS = 64
+"""Of a module's inputs that are kept."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,7 @@ def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int
         per_group: how many anchors of each group are used.
     """
     denoiser = Denoiser(museum.base)
-    targets = {
-        key: module
-        for key, module in museum.network.targets.items()
-        if key.startswith("lora_unet_") and module.weight[0].numel() <= _WIDEST
-    }
+    targets = measured_modules(museum)
     by_group: dict[int, list[Anchor]] = {}
     for anchor in bank.thinned(per_group):
         by_group.setdefault(anchor.group, []).append(anchor)
@@ -73,8 +70,17 @@ def input_moments(bank: Bank, museum: Museum, states: StateCache, per_group: int
     return {key: _moment(targets[key], torch.cat(parts).to(device)) for key, parts in found.items()}
 
 
+def measured_modules(museum: Museum) -> dict[str, nn.Module]:
+    """The modules of the U-Net whose inputs are measured, by kohya key."""
+    return {
+        key: module
+        for key, module in museum.network.targets.items()
+        if key.startswith("lora_unet_") and module.weight[0].numel() <= _WIDEST
+    }
+
+
 def _moment(module: nn.Module, rows: Tensor) -> InputMoment:
-    moment, weight = main_directions(rows, _DIRECTIONS), cast(Tensor, module.weight).detach().float().flatten(1)
+    moment, weight = main_directions(rows, DIRECTIONS), cast(Tensor, module.weight).detach().float().flatten(1)
     kept = replace(moment, factor=moment.factor.to(rows.dtype))  # no finer than the inputs were
     return InputMoment(kept, moment.energy(weight).clamp(min=1e-12))
 

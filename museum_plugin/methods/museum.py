@@ -75,6 +75,25 @@ class FunctionLock(Term):
         drawn = of_kind(step.replay, new_pictures=False)
         if not drawn:
             return None
-        loss = function_lock_loss(step.replay_pred[drawn], step.replay.teacher_pred[drawn])
-        weight = min_snr_weight(step.replay_alpha_bar[drawn], _GAMMA, step.prediction_type)
-        return balanced_mean(loss * weight, [step.replay.groups[i] for i in drawn])
+        groups = [step.replay.groups[i] for i in drawn]
+        return locked(
+            step.replay_pred[drawn],
+            step.replay.teacher_pred[drawn],
+            step.replay_alpha_bar[drawn],
+            step.prediction_type,
+            groups,
+        )
+
+
+def locked(
+    pred: Tensor, teacher_pred: Tensor, alpha_bar: Tensor, prediction_type: str, groups: Sequence[int]
+) -> Tensor:
+    """The function lock of some anchors: min-SNR times the error of each, each style weighing alike; a scalar.
+
+    Args:
+        pred, teacher_pred: (R, C, h, w).
+        alpha_bar: (R,), of the noise levels.
+        groups: the style of each anchor.
+    """
+    weight = min_snr_weight(alpha_bar, _GAMMA, prediction_type)
+    return balanced_mean(function_lock_loss(pred, teacher_pred) * weight, groups)

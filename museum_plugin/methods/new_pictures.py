@@ -41,6 +41,6 @@ def anchors_on_new_pictures(museum: Museum, plan: BankPlan, states: StateCache, 
                 noise = torch.randn(len(t), *latent.shape, generator=rng).to(device)
                 noisy = denoiser.add_noise(latent.to(device).expand_as(noise), noise, t)
                 pred = denoiser.predict(noisy, t, states.states([prompt] * len(t)))
-                rows = zip(noisy.cpu(), t.tolist(), pred.cpu(), strict=True)
+                rows = zip(noisy.cpu(), t.tolist(), pred.half().cpu(), strict=True)
                 anchors += [Anchor(first_group + number, prompt, x, time, p, new_picture=True) for x, time, p in rows]
     return anchors

@@ -14,7 +14,7 @@ from museum_plugin.errors import ConfigError
 from museum_plugin.museum.file import MuseumContent
 from museum_plugin.museum.ledger import BaseRecord, Ledger, NetworkRecord, StyleRecord
 from museum_plugin.museum.lora import Networks, target_modules
-from museum_plugin.museum.lora_file import commonest, fitting
+from museum_plugin.museum.lora_file import check_widths, commonest, fitting
 from museum_plugin.museum.lora_reading import Factors, LoraFile
 from museum_plugin.museum.metadata import LEDGER_KEY
 
@@ -59,7 +59,13 @@ def imported_content(
     """
     if LEDGER_KEY in file.metadata:
         raise ConfigError(f"{FLAG}: {file.path}: this is a museum already; teach it as it is, or copy it")
+    if file.embeddings and not partly:
+        raise ConfigError(
+            f"{FLAG}: {file.path}: it brings learned tokens along, such as {file.embeddings[0]}, "
+            "which have no place in a museum; --partly leaves them out, and what they do is lost"
+        )
     modules = dict(target_modules(networks, with_text_encoder=True, with_convolutions=True))
+    check_widths(file.factors, modules, file.path, FLAG)
     strange = sorted(set(file.factors) - set(modules))
     if strange and len(strange) < len(file.factors) and not partly:
         raise ConfigError(

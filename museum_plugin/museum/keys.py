@@ -14,8 +14,10 @@ _UNDERSCORED = re.compile(
 _RESNET = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
            "conv_shortcut": "skip_connection"}  # fmt: skip
 _ORIGINAL = ("input_blocks.", "middle_block.", "output_blocks.")
+_ORIGINAL_KEY = re.compile(rf"{_UNET_PREFIX}(?:(in|out)put_blocks_(\d+)|middle_block)_(\d+)_(.+)")
+_LATER_RESNET = {name.replace(".", "_"): later for later, name in _RESNET.items()}
 _ROWS = 3
-"""Of the original code's blocks for each of SDXL's three levels."""
+"""Of the original code's blocks for each level of a U-Net."""
 
 
 def kohya_key(part: str, module_path: str) -> str:
@@ -85,6 +87,28 @@ def original_key(key: str) -> str:
         return kohya_key("unet", original_path(f"{level}.{part}.{number}.{inner}"))
     except KeyError:  # a part of a ResNet that has no place in a LoRA
         return key
+
+
+def diffusers_key(key: str) -> str:
+    """kohya's key of a module of a U-Net that a file names after the original code; any other key stands as it is.
+
+    diffusers_key("lora_unet_input_blocks_4_1_proj_in") -> "lora_unet_down_blocks_1_attentions_0_proj_in"
+    """
+    match = _ORIGINAL_KEY.fullmatch(key)
+    if not match:
+        return key
+    side, block, part, inner = match[1], int(match[2] or 0), int(match[3]), match[4]
+    if side is None:
+        level, number, attends = "mid_block", part // 2, part == 1
+    else:
+        number = block - (side == "in")
+        level, number = f"{'down' if side == 'in' else 'up'}_blocks_{number // _ROWS}", number % _ROWS
+        if inner in ("op", "conv"):
+            return f"{_UNET_PREFIX}{level}_{'down' if side == 'in' else 'up'}samplers_0_conv"
+        attends = part == 1
+    if attends:
+        return f"{_UNET_PREFIX}{level}_attentions_{number}_{inner}"
+    return f"{_UNET_PREFIX}{level}_resnets_{number}_{_LATER_RESNET.get(inner, inner)}"
 
 
 def tensor_names(key: str) -> tuple[str, str, str]:

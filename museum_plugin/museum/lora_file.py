@@ -121,12 +121,20 @@ def fitting(
     Raises:
         ConfigError: nothing fits, or a module has another width.
     """
+    check_widths(factors, modules, path, flag)
     _say_what_is_left_out(flag, path, factors, modules)
-    found = {key: given for key, given in factors.items() if key in modules}
-    for key, given in found.items():
+    return {key: given for key, given in factors.items() if key in modules}
+
+
+def check_widths(factors: Mapping[str, Factors], modules: Mapping[str, nn.Module], path: Path, flag: str) -> None:
+    """Refuse a file that shares names with a base of another kind.
+
+    Raises:
+        ConfigError: a module that is there has another width.
+    """
+    for key in sorted(factors.keys() & modules.keys()):
         weight = modules[key].weight
-        _check_width(flag, path, key, given, (weight.shape[0], weight[0].numel()))
-    return found
+        _check_width(flag, path, key, factors[key], (weight.shape[0], weight[0].numel()))
 
 
 def merged_name(base: str, path: Path, multiplier: float) -> str:

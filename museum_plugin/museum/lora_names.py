@@ -1,10 +1,11 @@
 """Names of tensors in LoRA files of other programs -> kohya's key of the module, and which part of it they are.
 
 kohya, LyCORIS      lora_unet_mid_block_..._to_q.lora_down.weight      .lora_up.weight  .alpha
-others              the same after diffusers for SDXL, where kohya's names are those of the original code
+others              the same after diffusers for SDXL, after the original code for SD1 and SD2, or lycoris_mid_block_...
 peft                base_model.model.mid_block...to_q.lora_A.weight    .lora_A.default.weight
 diffusers           unet.mid_block...to_q.lora_A.weight                .lora.down.weight
 diffusers of old    unet.mid_block...attn1.processor.to_q_lora.down.weight
+ComfyUI             diffusion_model.middle_block...to_q.lora_up.weight text_encoders.clip_l.transformer.text_model...
 
 Strings only.
 """
@@ -15,7 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from museum_plugin.museum.keys import kohya_key, original_key, original_path
+from museum_plugin.museum.keys import diffusers_key, kohya_key, original_key
 
 DOWN, UP, ALPHA = "down", "up", "alpha"
 _ENDINGS = (
@@ -36,8 +37,21 @@ _OTHER_KINDS = (
     (re.compile(r"\.[ab]\d\.weight$"), "GLoRA"),
     (re.compile(r"\.scalar$"), "a LoRA with a trained scale (use_scalar)"),
 )
-_UNET_LEVELS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in", "conv_out", "time_embedding.")
+_UNET_LEVELS = (
+    "down_blocks.", "mid_block.", "up_blocks.", "conv_in", "conv_out", "time_embedding.",
+    "input_blocks.", "middle_block.", "output_blocks.",
+)  # fmt: skip
 _TEXT_LEVELS = ("text_model.", "encoder.layers.")
+_OUTER = re.compile(r"^(?:base_model\.model\.|lora\.)+")
+"""What wrappers put before a module's path."""
+_PARTS = (
+    ("unet", re.compile(r"^(?:unet|(?:model\.)?diffusion_model)\.")),
+    ("text_encoder", re.compile(r"^(?:text_encoder|(?:text_encoders\.)?clip_[lh]\.transformer)\.")),
+    ("text_encoder_2", re.compile(r"^(?:text_encoder_2|(?:text_encoders\.)?clip_g\.transformer)\.")),
+)
+"""How names of a part begin: in diffusers, and in ComfyUI."""
+_PROCESSOR = re.compile(r"\.processor\.(to_[qkv]|to_out)$")
+"""A layer of an attention whose processor holds it."""
 _TEXT_LAYERS = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}
 
 
@@ -79,32 +93,28 @@ def place_of(module: str, text_parts: Sequence[str] = ("te",)) -> Place:
         module: what `split_name` gives.
         text_parts: kohya's names of the base's text encoders, in order.
     """
-    path = module.removeprefix("base_model.model.").removeprefix("lora.")
-    if path.startswith("lora_"):
-        return Place(_with_text_model(original_key(path) if len(text_parts) > 1 else path), "", "")
-    if path.startswith("unet."):
-        part, path = "unet", path.removeprefix("unet.")
-    elif path.startswith("text_encoder_2."):
-        part, path = "text_encoder_2", path.removeprefix("text_encoder_2.")
-    elif path.startswith(("text_encoder.", *_TEXT_LEVELS)):
-        part, path = "text_encoder", path.removeprefix("text_encoder.")
-    elif path.startswith(_UNET_LEVELS):
-        part = "unet"
-    else:
-        return Place(module, "", "")
-    path = path.removeprefix("base_model.model.")
+    path = _OUTER.sub("", module)
+    if path.startswith(("lora_", "lycoris_")):
+        key = re.sub(r"^lycoris_(?=(down|mid|up|input|middle|output)_block)", "lora_unet_", path)
+        return Place(_of_family(_with_text_model(key), text_parts), "", "")
+    part = next((part for part, begin in _PARTS if begin.match(path)), "")
+    if not part:
+        part = "text_encoder" if path.startswith(_TEXT_LEVELS) else "unet" if path.startswith(_UNET_LEVELS) else ""
+        if not part:
+            return Place(module, "", "")
+    path = _OUTER.sub("", dict(_PARTS)[part].sub("", path))
     if part == "unet":
-        return Place(kohya_key("unet", _in_file(path, text_parts)), part, path)
+        path = _PROCESSOR.sub(lambda found: f".{found[1]}" + (".0" if found[1] == "to_out" else ""), path)
+        return Place(_of_family(kohya_key("unet", path), text_parts), part, path)
     number = 1 if part == "text_encoder_2" else 0
     return Place(kohya_key(text_parts[number] if number < len(text_parts) else "te2", path), part, path)
 
 
-def _in_file(path: str, text_parts: Sequence[str]) -> str:
-    """SDXL, which has two text encoders, names modules after the original code."""
-    try:
-        return original_path(path) if len(text_parts) > 1 else path
-    except ValueError:  # no module that a LoRA of ours has a place for
-        return path
+def _of_family(key: str, text_parts: Sequence[str]) -> str:
+    """SDXL, which has two text encoders, names modules of the U-Net after the original code, others after diffusers."""
+    if len(text_parts) > 1:
+        return original_key(key)
+    return diffusers_key(re.sub(r"^lora_te1_", f"lora_{text_parts[0]}_", key))
 
 
 def _with_text_model(key: str) -> str:

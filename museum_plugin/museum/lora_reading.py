@@ -18,7 +18,9 @@ from museum_plugin.errors import BaseModelError, ConfigError
 from museum_plugin.museum.lora_names import ALPHA, DOWN, UP, Place, other_kind, place_of, split_name
 from museum_plugin.museum.shape import LayerShape
 
-_SLOTS = ("bundle_emb", "text_encoders.")
+_EMBEDDINGS = re.compile(r"bundle_emb\.([^.]+)|text_encoders\.(.*)\.embeddings\.token_embedding\.")
+"""Tokens that a file brings along: bundled by name, or as a patch on the table of a text encoder."""
+_OF_MUSEUMS = ("bundle_emb_slots.", "text_encoders.diff")
 """Tensors of a museum file that are no part of its LoRA."""
 _IN_FOLDER = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin")
 _PEFT_CONFIG = "adapter_config.json"
@@ -59,6 +61,8 @@ class LoraFile:
     factors: dict[str, Factors]
     """By kohya key."""
     metadata: Mapping[str, str]
+    embeddings: tuple[str, ...] = ()
+    """Names of the tokens in it, which are no part of a LoRA."""
 
 
 def read_lora(path: Path, flag: str, text_parts: Sequence[str] = ("te",)) -> dict[str, Factors]:
@@ -67,7 +71,7 @@ def read_lora(path: Path, flag: str, text_parts: Sequence[str] = ("te",)) -> dic
 
 
 def read_lora_file(path: Path, flag: str, text_parts: Sequence[str] = ("te",)) -> LoraFile:
-    """Read a LoRA in the spelling of kohya, LyCORIS, peft or diffusers.
+    """Read a LoRA in the spelling of kohya, LyCORIS, peft, diffusers or ComfyUI.
 
     Where a tensor gives no alpha, the settings of peft and diffusers do; else alpha is the rank, as in sd-scripts.
 
@@ -86,8 +90,9 @@ def read_lora_file(path: Path, flag: str, text_parts: Sequence[str] = ("te",)) -
     configs = _configs(found)
     parts: dict[str, dict[str, Tensor]] = {}
     places: dict[str, Place] = {}
+    embeddings = dict.fromkeys(token[1] or token[2] for name in found.tensors if (token := _EMBEDDINGS.match(name)))
     for name, tensor in found.tensors.items():
-        if name.startswith(_SLOTS):
+        if name.startswith(_OF_MUSEUMS) or _EMBEDDINGS.match(name):
             continue
         module, kind = _split(name, path, flag)
         if not torch.isfinite(tensor).all():
@@ -105,7 +110,7 @@ def read_lora_file(path: Path, flag: str, text_parts: Sequence[str] = ("te",)) -
     for key, each in factors.items():
         if each.up.shape[1] != each.down.shape[0]:
             raise ConfigError(f"{flag}: {path}: {key}: up has rank {each.up.shape[1]}, down {each.down.shape[0]}")
-    return LoraFile(path, factors, found.metadata)
+    return LoraFile(path, factors, found.metadata, tuple(embeddings))
 
 
 def _file_in(path: Path, flag: str) -> Path:

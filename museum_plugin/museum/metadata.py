@@ -12,6 +12,9 @@ from museum_plugin.museum.training_strings import training_strings
 LEDGER_KEY = "museum"
 """Metadata key under which the ledger stands."""
 
+PLAIN_KEY = "museum_plain_words"
+"""Metadata key of a LoRA whose text encoder layers know the triggers' plain words; it tells how well."""
+
 _TRIGGERS = frozenset({"modelspec.usage_hint", "modelspec.trigger_phrase"})
 _CHOSEN = frozenset({"modelspec.title", "modelspec.description"}) | _TRIGGERS
 """Written by default, but a string of the user's own wins."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from museum_plugin.train.finish import judge_newest, publish, refusal, what_the_
 from museum_plugin.train.museum_file import MuseumFile
 from museum_plugin.train.previous import Shown, draw_material, style_start
 from museum_plugin.train.published import publish_result
+from museum_plugin.train.record import new_record
 from museum_plugin.train.setup import (
     STATISTICS_PICTURES,
     open_slot,
@@ -161,20 +161,8 @@ class GuestStyle:
     def record(self, steps: int) -> StyleRecord:
         """What the ledger remembers of the style after so many steps, without scores."""
         slot = self.museum.slots.slots[self.name]
-        return StyleRecord(
-            name=self.name,
-            trigger=slot.phrase,
-            words=slot.words,
-            token_ids=slot.token_ids,
-            taught_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            steps=steps,
-            pictures=len(self.pictures.pictures),
-            data_fingerprint=self.pictures.fingerprint,
-            method=self.run.method.name,
-            weights={name: weight for name, (_, weight) in self.terms.items()},
-            settings=self.settings,
-            extra={"captions": list(self.captions), DATA: self._data()},
-        )
+        extra = {"captions": list(self.captions), DATA: self._data()}
+        return new_record(slot, self.run.method.name, self.terms, self.pictures, self.settings, steps, extra)
 
     def _data(self) -> dict[str, Any]:
         return data_facts(

@@ -12,21 +12,24 @@ from torch.nn import Parameter
 
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import load_base
-from museum_plugin.base.memory import fit_unet
+from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
-from museum_plugin.errors import Interrupted, NotFiniteError
+from museum_plugin.errors import Interrupted, NoRoomError, NotFiniteError
 from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
+from museum_plugin.train.blocks_to_swap import with_blocks_counted
 from museum_plugin.train.calendar import preview_due
 from museum_plugin.train.checkpoint import restore
 from museum_plugin.train.extra import extra_rounds
 from museum_plugin.train.finish import Finished, finish_style
 from museum_plugin.train.header import chosen_metadata
 from museum_plugin.train.inputs import reader_for, replay_inputs, style_batch
+from museum_plugin.train.little_room import warn_of_little_room
 from museum_plugin.train.log import Progress
 from museum_plugin.train.logs import log_numbers
 from museum_plugin.train.museum_file import MuseumFile, museum_lock
+from museum_plugin.train.no_room import saved_when_full, told_when_full, with_less
 from museum_plugin.train.nonfinite import (
     advance_without_step,
     gradients_are_finite,
@@ -67,27 +70,44 @@ def train(run: RunConfig) -> list[Finished]:
         MuseumError: whatever a user can mend; see `errors.py`. What was there before is untouched.
     """
     check_run(run)
-    with StopRequest().listening() as stop, ExitStack() as held:
-        with stop.at_once("stopped before anything was taught; nothing was changed"):
-            room, lessons = open_classroom(run, held)
-        results: list[Finished] = []
-        for style, dataset in lessons:
-            title = f"style {style.name!r}" if style.name else "the LoRA"
-            if results and any_process(room.accelerator, stop.asked):
-                raise Interrupted(f"stopped before {title}; what was learned is saved. {_GO_ON}", stop.number)
-            with stop.at_once(f"stopped while {title} was prepared; what was there before is unchanged. {_GO_ON}"):
-                lesson = begin_style(room, style, dataset)
-            teach_style(room, lesson, stop)
-            for extra in extra_rounds(room, lesson):
-                teach_style(room, extra, stop)
+    results: list[Finished] = []
+    with StopRequest().listening() as stop:
+        while True:
+            try:
+                with ExitStack() as held:
+                    teach_styles(run, stop, held, results)
+                return results
+            except NoRoomError as full:
+                run = with_less(run, full)
+
+
+def teach_styles(run: RunConfig, stop: StopRequest, held: ExitStack, results: list[Finished]) -> None:
+    """Teach the styles that are left, each with its result.
+
+    Raises:
+        MuseumError: see `train`.
+    """
+    nothing_yet = stop.at_once("stopped before anything was taught; nothing was changed")
+    with nothing_yet, told_when_full("while the base model was loaded"):
+        room, lessons = open_classroom(run, held)
+    for style, dataset in lessons:
+        title = f"style {style.name!r}" if style.name else "the LoRA"
+        if results and any_process(room.accelerator, stop.asked):
+            raise Interrupted(f"stopped before {title}; what was learned is saved. {_GO_ON}", stop.number)
+        preparing = stop.at_once(f"stopped while {title} was prepared; what was there before is unchanged. {_GO_ON}")
+        with preparing, told_when_full(f"while {title} was prepared", room):
+            lesson = begin_style(room, style, dataset)
+        teach_style(room, lesson, stop)
+        for extra in extra_rounds(room, lesson):
+            teach_style(room, extra, stop)
+        with told_when_full(f"after the last step of {title}, which is saved", room):
             results.append(finish_style(room, lesson))
-            room.accelerator.wait_for_everyone()
-            if room.accelerator.scaler is not None:
-                room.accelerator.free_memory()  # else it would unscale the next style's gradients twice
-        if results and room.accelerator.is_main_process:
-            last = results[-1]
-            results[-1] = replace(last, exports=publish_result(run, room.museum, last.museum, last.grid))
-    return results
+        room.accelerator.wait_for_everyone()
+        if room.accelerator.scaler is not None:
+            room.accelerator.free_memory()  # else it would unscale the next style's gradients twice
+    if results and room.accelerator.is_main_process:
+        last = results[-1]
+        results[-1] = replace(last, exports=publish_result(run, room.museum, last.museum, last.grid))
 
 
 def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tuple[StyleData, StyleDataset]]]:
@@ -104,13 +124,14 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     datasets = [StyleDataset(style, prior_loss_weight=run.loss.prior_loss_weight) for style in run.styles]
     for dataset in datasets:
         dataset.verify()
+    run = with_blocks_counted(run, datasets, accelerator.device)
     base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
-    base = base.to(accelerator.device, _DTYPES[run.base.mixed_precision])
-    fit_unet(base.unet, run.base)
+    base = held.enter_context(placed(base, run.base, accelerator.device, _DTYPES[run.base.mixed_precision]))
     museum = open_or_begin(run, base)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
     check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
+    warn_of_little_room(run, museum, lessons)
     held.enter_context(museum.attached())
     return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
 
@@ -121,6 +142,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
     Raises:
         NotFiniteError: a loss or gradient is not finite; nothing of that step is kept.
         Interrupted: asked to stop; the state after the last whole step is saved.
+        NoRoomError: memory ran out; so it is then.
     """
     museum, accelerator, steps = room.museum, room.accelerator, lesson.calendar.steps
     optimizer, schedule, skips = lesson.training.optimizer, lesson.training.schedule, lesson.training.skips
@@ -132,7 +154,8 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
     title = f"{lesson.title}: extra" if lesson.begun else lesson.title
     progress = Progress(title, start, steps, museum.base.device, visible=visible, smooth=smooth)
     found: dict[str, Tensor] = {}
-    with closing(progress), closing(reader_for(room, lesson)) as reader:
+    saved = saved_when_full(room, lesson, start)
+    with saved as whole, closing(progress), closing(reader_for(room, lesson)) as reader:
         if start == 0:
             _preview(room, lesson, 0, stop)
         for step in range(start, steps):
@@ -148,10 +171,11 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
                 skips.take(refused)
                 advance_without_step(schedule)
             else:
-                skips.in_a_row = 0
+                skips.in_a_row, whole.done = 0, None
                 found |= _move(room, lesson, parameters)
             optimizer.zero_grad()
             lesson.training.course.steps += 1
+            whole.done = step + 1
             progress.update(found, show=step % _SHOWN_EVERY == 0)
             _report(room, lesson, step, progress)
             _preview(room, lesson, step + 1, stop)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import shlex
+from functools import partial
 from pathlib import Path
 
+from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.errors import MuseumError
+from museum_plugin.export.plain_words import learn_plain_words
 from museum_plugin.export.publish import Order, publish
 from museum_plugin.export.targets import TARGETS
 from museum_plugin.museum.museum import Museum
@@ -20,6 +23,7 @@ def publish_result(run: RunConfig, museum: Museum, path: Path, grid: Path | None
     """Write what `export_for` asks for; the museum is safe already, so what is impossible is only told.
 
     Args:
+        museum: attached.
         path: the museum file.
         grid: the picture that stands for it.
     Returns:
@@ -36,6 +40,7 @@ def publish_result(run: RunConfig, museum: Museum, path: Path, grid: Path | None
             precision=run.metadata.precision,
             with_ledger=not run.metadata.no_metadata,
             preview=grid,
+            plain_words=partial(learn_plain_words, museum, text=TextEncoding.of(run.base)),
         )
         try:
             folders += [done.folder for done in publish(content, order)]

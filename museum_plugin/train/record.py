@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from museum_plugin.config.schema import DatasetConfig, SubsetConfig
 from museum_plugin.data.picture import Picture
 from museum_plugin.judge.course import COURSE
+from museum_plugin.methods.method import Term
 from museum_plugin.museum.ledger import StyleRecord
+from museum_plugin.museum.slots import Slot
 from museum_plugin.museum.training_strings import DATA, data_facts
 from museum_plugin.train.setup import Classroom, Lesson
 
@@ -21,23 +24,57 @@ _SUBSET = (
 """What is told of a folder; nothing where it was not given."""
 
 
-def style_record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
-    """The record of a style after `steps` steps, without scores."""
-    slot = room.museum.slots.slots[lesson.name]
+class Taught(Protocol):
+    """The pictures that a style was taught with."""
+
+    @property
+    def pictures(self) -> Sequence[object]:
+        """One by one."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all of them."""
+        ...
+
+
+def new_record(
+    slot: Slot,
+    method: str,
+    terms: Mapping[str, tuple[Term, float]],
+    taught: Taught,
+    settings: dict[str, Any],
+    steps: int,
+    extra: dict[str, Any],
+) -> StyleRecord:
+    """The record of a style that is taught now, without scores.
+
+    Args:
+        terms: of the loss, with their weights.
+        settings: by flag name.
+        extra: what else is remembered.
+    """
     return StyleRecord(
-        name=lesson.name,
+        name=slot.style,
         trigger=slot.phrase,
         words=slot.words,
         token_ids=slot.token_ids,
         taught_at=datetime.now(UTC).isoformat(timespec="seconds"),
         steps=steps,
-        pictures=len(lesson.dataset.pictures),
-        data_fingerprint=lesson.dataset.fingerprint,
-        method=room.run.method.name,
-        weights={name: weight for name, (_, weight) in lesson.training.terms.items()},
-        settings=lesson.settings,
-        extra={"captions": list(lesson.captions), DATA: _data(room, lesson), **_course(lesson)},
+        pictures=len(taught.pictures),
+        data_fingerprint=taught.fingerprint,
+        method=method,
+        weights={name: weight for name, (_, weight) in terms.items()},
+        settings=settings,
+        extra=extra,
     )
+
+
+def style_record(room: Classroom, lesson: Lesson, steps: int) -> StyleRecord:
+    """The record of a style after `steps` steps, without scores."""
+    slot, terms = room.museum.slots.slots[lesson.name], lesson.training.terms
+    extra = {"captions": list(lesson.captions), DATA: _data(room, lesson), **_course(lesson)}
+    return new_record(slot, room.run.method.name, terms, lesson.dataset, lesson.settings, steps, extra)
 
 
 def _course(lesson: Lesson) -> dict[str, Any]:

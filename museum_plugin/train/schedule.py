@@ -114,7 +114,7 @@ def _shown_only(config: OptimizerConfig, optimizer: Optimizer) -> LRScheduler:
 
 
 def _named(config: OptimizerConfig, optimizer: Optimizer, steps: int) -> LRScheduler:
-    import_diffusers()
+    import_diffusers("diffusers.optimization")  # not the networks, which are loaded with the base
     import diffusers.optimization as source
 
     warmup, decay = in_steps(config.warmup_steps, steps), in_steps(config.decay_steps, steps)

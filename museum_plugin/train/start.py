@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from museum_plugin.base.compiled import check_compiler
 from museum_plugin.base.family import Family
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.memory import check_precision
@@ -77,6 +78,8 @@ def check_run(run: RunConfig, problems: Problems | None = None) -> None:
         chosen_metadata(run.metadata)
     with problems:
         check_precision(run.base)
+        if run.base.torch_compile:
+            check_compiler(run.base.dynamo_backend)
         if run.base.mixed_precision == "fp16" and not torch.cuda.is_available():
             raise ConfigError("mixed_precision: found 'fp16', which needs a GPU; allowed here: no, bf16")
     places = [run.output.output_dir / f"{run.output.output_name}.safetensors"]

@@ -11,16 +11,13 @@ import torch
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import TrainingError
-from museum_plugin.losses.denoising import min_snr_weight
-from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
 from museum_plugin.methods.bank import Anchor, Bank
+from museum_plugin.methods.museum import locked
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.rehearsal import predictions
 from museum_plugin.train.step import number_for
 
-_GAMMA = 5.0
-"""Of min-SNR, as in the function lock."""
 _CLIP = 1.0
 
 
@@ -65,7 +62,7 @@ def unlearning_bank(museum: Museum, bank: Bank, states: StateCache, style: str, 
         for anchor in own
     ]
     found = predictions(museum, asked, states, bare=True)
-    relabelled = [replace(anchor, pred=pred) for anchor, pred in zip(own, found, strict=True)]
+    relabelled = [replace(anchor, pred=pred.half()) for anchor, pred in zip(own, found, strict=True)]
     return Bank(bank.groups, [anchor for anchor in bank.anchors if anchor.group != group] + relabelled)
 
 
@@ -93,8 +90,7 @@ def unlearn(
         rng = Random(number_for(plan.seed, plan.style, step))
         batch = bank.batch(plan.batch_size, rng, base.device)
         pred = denoiser.predict(batch.noisy, batch.t, states.states(batch.prompts, batch.plain))
-        weight = min_snr_weight(denoiser.alpha_bar(batch.t), _GAMMA, denoiser.prediction_type)
-        loss = balanced_mean(function_lock_loss(pred, batch.teacher_pred) * weight, batch.groups)
+        loss = locked(pred, batch.teacher_pred, denoiser.alpha_bar(batch.t), denoiser.prediction_type, batch.groups)
         if not torch.isfinite(loss):
             raise TrainingError(f"step {step + 1} of taking {plan.style!r} out: the loss is not finite; give a lower "
                                 "--learning_rate; nothing was changed")  # fmt: skip

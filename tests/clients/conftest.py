@@ -12,6 +12,8 @@ import torch
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.text_encoding import TextEncoding
+from museum_plugin.export.plain_words import PlainPlan, PlainWords, learn_plain_words
 from museum_plugin.export.publish import Order, publish
 from museum_plugin.export.targets import TARGETS
 from museum_plugin.museum.file import read_museum, write_museum
@@ -35,6 +37,8 @@ class Exhibit:
     family: str
     base_folder: Path
     museum: Museum
+    words: PlainWords
+    """In the file for plain words."""
     exports: Path
 
     @property
@@ -68,9 +72,13 @@ def exhibit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     shake(museum.network, rng, size=0.05)
     path = folder / "mine.safetensors"
     write_museum(path, content_of(museum), keep_history=0)
-    order = Order(path, tuple(TARGETS.values()), folder / "exports", precision="float")
+    with museum.attached():
+        words = learn_plain_words(museum, tuple(STYLES), TextEncoding(), PlainPlan(rank=3, steps=5, prompts=2))
+    order = Order(
+        path, tuple(TARGETS.values()), folder / "exports", precision="float", plain_words=lambda styles: words
+    )
     publish(read_museum(path), order)
-    return Exhibit(request.param, folder / "base", museum, folder / "exports")
+    return Exhibit(request.param, folder / "base", museum, words, folder / "exports")
 
 
 @pytest.fixture

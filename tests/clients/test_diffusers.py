@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +18,13 @@ from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.sampler import SamplingPlan, sample_with
 from museum_plugin.export.clients import verdicts
 from museum_plugin.export.outline import read_outline
+from museum_plugin.export.publish import Order, publish
+from museum_plugin.export.targets import TARGETS
 from museum_plugin.museum.keys import kohya_key, original_path
+from museum_plugin.museum.lora import LoRANetwork
 from museum_plugin.museum.museum import Museum
+from museum_plugin.museum.shape import LayerShape
+from museum_plugin.museum.store import content_of
 from tests.clients.bases import KEYS
 from tests.clients.conftest import STYLES, Exhibit
 
@@ -86,18 +94,23 @@ def test_the_export_has_every_key_of_the_family(exhibit: Exhibit) -> None:
 
 
 def test_every_layer_changes_its_module_as_ours_does(exhibit: Exhibit, loaded: Loaded) -> None:
-    found = {}
-    is_sdxl = exhibit.family == "sdxl"
-    encoders = [loaded.pipe.text_encoder, *([loaded.pipe.text_encoder_2] if is_sdxl else [])]
-    for part, model in [("unet", loaded.pipe.unet), *zip(exhibit.base.family.text_parts, encoders, strict=True)]:
-        for path, module in model.named_modules():
-            if hasattr(module, "base_layer"):
-                named = original_path(path) if is_sdxl and part == "unet" else path
-                found[kohya_key(part, named)] = module.get_delta_weight("default_0").flatten(1)
+    found = {key: m.get_delta_weight("default_0").flatten(1) for key, m in adapted(exhibit, loaded.pipe).items()}
     ours = {key: layer.low_rank() for key, layer in exhibit.museum.network.layers.items()}
     assert found.keys() == ours.keys()
     for key, low in ours.items():
         torch.testing.assert_close(found[key], low.scale * low.up @ low.down, rtol=1e-5, atol=1e-7)
+
+
+def adapted(exhibit: Exhibit, pipe: Pipeline) -> dict[str, torch.nn.Module]:
+    """The modules that got a LoRA layer, by kohya's key."""
+    found = {}
+    is_sdxl = exhibit.family == "sdxl"
+    encoders = [pipe.text_encoder, *([pipe.text_encoder_2] if is_sdxl else [])]
+    for part, model in [("unet", pipe.unet), *zip(exhibit.base.family.text_parts, encoders, strict=True)]:
+        for path, module in model.named_modules():
+            if hasattr(module, "base_layer"):
+                found[kohya_key(part, original_path(path) if is_sdxl and part == "unet" else path)] = module
+    return found
 
 
 @pytest.mark.parametrize("target", ["forge", "invoke", "a1111", "sdnext"])
@@ -174,6 +187,30 @@ def drawn_by(pipe: Pipeline, prompt: str) -> Tensor:
         ).images
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_file_for_plain_words_is_loaded_alone(exhibit: Exhibit, drawn_by_us: Museum, style: str) -> None:
+    """Its prompts are encoded as by the museum's own layers and those that know the words, without any slot."""
+    prompt = f"a red cat in {drawn_by_us.phrase(style)} style"
+    with words_attached(exhibit), drawn_by_us.slots.disabled():
+        ours = encoded_by_us(drawn_by_us, prompt)
+    with drawn_by_us.slots.disabled():
+        without = encoded_by_us(drawn_by_us, prompt)
+    assert all((one - other).abs().max() > 1e-3 for one, other in zip(without, ours, strict=True))
+    pipe = pipeline(exhibit)
+    pipe.load_lora_weights(exhibit.lora("plain"))
+    torch.testing.assert_close(encoded(pipe, prompt), ours, rtol=1e-5, atol=1e-5)
+
+
+@contextmanager
+def words_attached(exhibit: Exhibit) -> Iterator[None]:
+    tensors = exhibit.words.tensors
+    shapes = {name.removesuffix(".alpha"): LayerShape(3, 3.0) for name in tensors if name.endswith(".alpha")}
+    network = LoRANetwork(exhibit.base, rank=3, alpha=3.0, seed=0, with_text_encoder=True, shapes=shapes)
+    network.load_tensors(tensors)
+    with network.attached():
+        yield
+
+
 def test_a_file_with_keys_of_no_layer_is_refused_as_the_rule_says(exhibit: Exhibit, loaded: Loaded) -> None:
     path = exhibit.lora("webui")
     (verdict,) = (v for v in verdicts(read_outline(path)) if v.client == "diffusers")
@@ -191,6 +228,25 @@ def test_of_a_patched_table_alone_nothing_is_loaded_and_nothing_is_said(exhibit:
     found = loaded.pipe.lora_state_dict(path, unet_config=loaded.pipe.unet.config)[0]
     assert found
     assert not [key for key in found if key.startswith(("unet.", "text_encoder."))]
+
+
+def test_layers_keep_their_strength_whatever_their_alphas(exhibit: Exhibit, tmp_path: Path) -> None:
+    """As they stand, diffusers would give all of them the same."""
+    content = content_of(exhibit.museum)
+    alphas = {key: 0.5 + number % 3 for number, key in enumerate(content.ledger.network.targets)}
+    tensors = {**content.lora, **{f"{key}.alpha": torch.tensor(alpha) for key, alpha in alphas.items()}}
+    network = replace(content.ledger.network, alphas=alphas)
+    content = replace(content, lora=tensors, ledger=replace(content.ledger, network=network))
+    order = Order(tmp_path / "mine.safetensors", (TARGETS["diffusers"],), tmp_path, precision="float")
+    publish(content, order)
+    pipe = pipeline(exhibit)
+    pipe.load_lora_weights(tmp_path / "mine-diffusers" / "mine.safetensors")
+    layers = adapted(exhibit, pipe)
+    assert layers.keys() == alphas.keys()
+    for key, module in layers.items():
+        down, up = (tensors[f"{key}.lora_{half}.weight"].flatten(1) for half in ("down", "up"))
+        expected = alphas[key] / len(down) * up @ down
+        torch.testing.assert_close(module.get_delta_weight("default_0").flatten(1), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_query_layers_are_dropped_where_a_file_has_no_output_layer(exhibit: Exhibit) -> None:

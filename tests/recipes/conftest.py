@@ -11,8 +11,8 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
+from museum_plugin.base.frozen import FrozenConv2d
 from museum_plugin.base.load import BaseModel, load_base
-from museum_plugin.base.precision import SmallConv2d
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.train import loop
 from tests.recipes.mistakes import Refusal
@@ -63,7 +63,7 @@ _read: list[BaseModel] = []
 
 def _changed(base: BaseModel) -> bool:
     unet = base.unet
-    is_whole = not isinstance(unet.mid_block.resnets[0].conv1, SmallConv2d) and unet.conv_in.weight.is_contiguous()
+    is_whole = not isinstance(unet.mid_block.resnets[0].conv1, FrozenConv2d) and unet.conv_in.weight.is_contiguous()
     return unet.dtype != torch.float32 or unet.is_gradient_checkpointing or not is_whole
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from museum_plugin.export.plain_words import PlainPlan, learn_plain_words
 from museum_plugin.museum.file import read_museum
 from tests.recipes.school import TRIGGERS, Done, School
 
+BRIEF = PlainPlan(steps=2, prompts=2)
 Teach = Callable[..., Done]
 
 
@@ -45,6 +48,19 @@ def test_what_is_asked_for_is_written_as_asked(school: School, teach: Teach) -> 
     slot = tensors[f"bundle_emb.{TRIGGERS['ink']}.dora_scale"]
     assert torch.equal(slot, read_museum(school.museum).slots["ink"]["clip_l"].half())
     assert not [name for name in tensors if "slots" in name]
+
+
+def test_plain_words_are_learned_at_the_end_of_a_run(
+    school: School, teach: Teach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("museum_plugin.train.published.learn_plain_words", partial(learn_plain_words, plan=BRIEF))
+    assert teach(school.command("--method=finetune", "--export_for=plain")).code == 0
+    folder = school.museum.parent
+    assert exports(folder) == ["mine-plain"]
+    tensors = load_file(folder / "mine-plain" / "mine.safetensors")
+    assert {name.partition("_text_model")[0] for name in set(tensors) - set(read_museum(school.museum).lora)} == {
+        "lora_te"
+    }
 
 
 def test_none_and_a_plain_lora_write_nothing(school: School, teach: Teach) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from museum_plugin.base.encode import token_embedding
 from museum_plugin.base.load import load_base
-from museum_plugin.train import loop
+from museum_plugin.train import blocks_to_swap, loop
 from museum_plugin.train.setup import Classroom
 from tests.recipes.conftest import Outcome
 from tests.recipes.school import (
@@ -99,6 +99,7 @@ def test_no_step_reaches_over_the_end_of_an_epoch(outcome: Outcome) -> None:
     "flags",
     [
         ("--gradient_checkpointing",),
+        ("--cpu_offload_checkpointing",),
         ("--cache_latents",),
         ("--cache_latents_to_disk",),
         ("--cache_latents", "--vae_batch_size=4"),
@@ -142,6 +143,13 @@ def test_a_flag_that_only_writes_changes_nothing_at_all(outcome: Outcome, flags:
     assert same(outcome(*flags), outcome())
 
 
+@pytest.mark.parametrize(
+    "flags", [(), ("--base_precision=fp8", "--gradient_checkpointing"), ("--mixed_precision=bf16",)], ids=" ".join
+)
+def test_swapping_blocks_changes_nothing_at_all(outcome: Outcome, flags: tuple[str, ...]) -> None:
+    assert same(outcome(*flags, "--blocks_to_swap=7"), outcome(*flags))
+
+
 @pytest.fixture(scope="module")
 def second_style(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """What a museum that knows `ink` holds after `neon` was taught with more flags; equal flags run once."""
@@ -177,6 +185,24 @@ def second_style(tiny_base: Path, pictures: Path, tmp_path_factory: pytest.TempP
 )
 def test_a_flag_of_the_bank_changes_what_is_trained(second_style: Outcome, flag: str) -> None:
     assert difference(second_style(f"--{flag}"), second_style()) > 1e-6
+
+
+def test_as_many_blocks_are_swapped_as_the_card_has_no_room_for(
+    second_style: Outcome, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_to_swap, "free_memory", lambda device: 2**20)
+    assert same(second_style("--blocks_to_swap=auto"), second_style())
+    assert "auto is 24 here" in caplog.text
+    assert "forecast not to fit" in caplog.text
+
+
+def test_a_whole_lesson_is_the_same_with_swapped_blocks(
+    second_style: Outcome, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bank, teacher, previews, the verdict on the style, and the files are made with them as well."""
+    flags = ("--sample_every_n_steps=1", "--save_every_n_steps=1")
+    assert same(second_style("--blocks_to_swap=9", *flags), second_style())
+    assert "blocks_to_swap: 9 of " in caplog.text
 
 
 @pytest.mark.parametrize("groups", [("per_style",), ("neutral",), ("per_style", "neutral")])

@@ -87,7 +87,7 @@ def test_the_bank_teaches_what_the_base_draws_without_the_trigger(room: Room) ->
         for anchor, prompt in ((shown, content), (plain, plain.prompt)):
             asked = [type(anchor)(0, prompt, anchor.noisy, anchor.t, anchor.pred)]
             expected = predictions(museum, asked, room.rehearsal.states(museum), bare=True)[0]
-            torch.testing.assert_close(anchor.pred, expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(anchor.pred.float(), expected, atol=1e-5, rtol=6e-4)
 
 
 def test_the_style_goes_and_the_other_stays(room: Room) -> None:

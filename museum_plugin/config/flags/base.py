@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_bool, to_int, to_path, to_text, to_token_length
+from museum_plugin.config.convert import to_bool, to_count_or_auto, to_int, to_path, to_text, to_token_length
 from museum_plugin.config.flags.flag import Flag
-from museum_plugin.config.schema.base import PRECISIONS
+from museum_plugin.config.schema.base import DYNAMO_BACKENDS, PRECISIONS
 
 FLAGS: tuple[Flag, ...] = (
     Flag("pretrained_model_name_or_path", "base.path", to_path,
@@ -19,6 +19,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("mixed_precision", "base.mixed_precision", to_text,
          "what the forward pass computes in; LoRA and slots stay float32", ("no", "fp16", "bf16")),
     Flag("gradient_checkpointing", "base.gradient_checkpointing", to_bool, "less memory, slower steps"),
+    Flag("cpu_offload_checkpointing", "base.cpu_offload_checkpointing", to_bool,
+         "gradient checkpointing whose kept tensors wait in host memory: less memory on the card, slower steps"),
+    Flag("blocks_to_swap", "base.blocks_to_swap", to_count_or_auto,
+         "so many blocks of the U-Net wait in host memory and come to the card when they are used: less memory there, "
+         "slower steps; auto = as many as the card has no room for"),
     Flag("base_precision", "base.precision", to_text,
          "what the frozen U-Net's weights are stored in (docs/performance.md: what each costs); auto = as it computes",
          PRECISIONS),
@@ -26,6 +31,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("fp8_base_unet", "base", to_bool, "the same as base_precision=fp8"),
     Flag("opt_channels_last", "base.channels_last", to_bool,
          "keep the U-Net in the channels-last layout: often faster steps; results differ in the last digits"),
+    Flag("torch_compile", "base.torch_compile", to_bool,
+         "compile the blocks of the U-Net's transformers: minutes at the start, quicker steps; results differ in the "
+         "last digits"),
+    Flag("dynamo_backend", "base.dynamo_backend", to_text, "what torch_compile compiles with", DYNAMO_BACKENDS),
     Flag("clip_skip", "base.clip_skip", to_int,
          "text encoder layer, counted from the last: 1 = last, 2 = the one before"),
     Flag("max_token_length", "base.max_token_length", to_token_length,

@@ -25,7 +25,6 @@ OF_OTHER_BASES = (
     "guidance_scale",
     "system_prompt",
     "text_encoder_batch_size",
-    "blocks_to_swap",
     "double_blocks_to_swap",
     "single_blocks_to_swap",
     "split_mode",

@@ -12,7 +12,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("keep_history", "output.keep_history", to_int, "how many earlier versions of the museum file are kept"),
     Flag("export_for", "output.export_for", to_exports,
          "what the museum is published for at the end of a run, in output_dir: sidecars (embeddings and texts), webui, "
-         "comfyui, a1111, sdnext, forge, invoke, diffusers; all; none"),
+         "comfyui, a1111, sdnext, forge, invoke, diffusers; all; plain (the words work with no slot loaded); none"),
     Flag("style", "style.name", to_name,
          "name of the style to teach, or which one of a dataset file that names several; default: the "
          "dataset file's name"),

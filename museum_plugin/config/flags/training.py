@@ -29,6 +29,9 @@ FLAGS: tuple[Flag, ...] = (
          "epochs between validation losses; 0 or nothing: 1, or none if validate_every_n_steps is given"),
     Flag("max_validation_steps", "training.max_validation_steps", to_count_or_off,
          "batches of a validation loss; 0 or nothing: all"),
+    Flag("fit", "training.fit", to_bool,
+         "where memory runs out, go on from the last whole step with what needs less and gives the same result: "
+         "cache_latents, gradient_checkpointing, cpu_offload_checkpointing, blocks_to_swap, one after another"),
     Flag("skip_nonfinite", "training.skip_nonfinite", to_int,
          "steps in a row whose loss or gradient is not finite that are left out before the run stops"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ SAMPLERS = (
     *("k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a"),
 )
 """sd-scripts' names."""
-EXPORTS = ("webui", "comfyui", "a1111", "sdnext", "forge", "invoke", "diffusers", "sidecars")
+EXPORTS = ("webui", "comfyui", "a1111", "sdnext", "forge", "invoke", "diffusers", "plain", "sidecars")
 """What a museum can be published for."""
 
 

@@ -42,6 +42,13 @@ class RunConfig:
             self.gate.judge_every is None or self.output.museum is not None,
             f"judge_every: found {self.gate.judge_every} without museum; a plain LoRA is not judged; leave it out",
         )
+        drawn = self.network
+        require(
+            not self.base.torch_compile
+            or not (drawn.dropout or drawn.arguments.rank_dropout or drawn.arguments.module_dropout),
+            "torch_compile: cannot go with network_dropout, rank_dropout or module_dropout: what is left out is drawn "
+            "in each step, and each step would be compiled anew; leave one of them out",
+        )
         cached = self.training.cache_latents or self.training.cache_latents_to_disk
         for style in self.styles:
             for subset in (subset for dataset in style.datasets for subset in dataset.subsets):

@@ -28,6 +28,8 @@ class TrainingConfig:
     """Epochs between validation losses; None: 1, or none where validate_every_n_steps is given."""
     max_validation_steps: int | None = None
     """Batches of a validation loss; None: all that are held out."""
+    fit: bool = False
+    """Whether a run whose memory runs out goes on with what needs less and gives the same result."""
     skip_nonfinite: int = 0
     """So many steps in a row may be left out because their numbers are not finite."""
 

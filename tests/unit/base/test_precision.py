@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from museum_plugin.base import memory
+from museum_plugin.base.frozen import FrozenConv2d, FrozenLinear, tensors_of
+from museum_plugin.base.live_bytes import LiveBytes
 from museum_plugin.base.load import BaseModel
-from museum_plugin.base.memory import check_precision, fit_unet
-from museum_plugin.base.precision import SmallConv2d, SmallLinear, store, store_small
+from museum_plugin.base.memory import check_precision, fit_unet, placed
+from museum_plugin.base.precision import store, store_small
 from museum_plugin.config.schema import BaseConfig
 from museum_plugin.errors import ConfigError
 from museum_plugin.museum.lora import LoRANetwork, target_modules
@@ -77,7 +79,7 @@ def test_the_weights_take_less_memory(base: BaseModel, precision: str) -> None:
     unet = copy.deepcopy(base.unet)
     before = sum(p.nbytes for p in unet.parameters())
     taken = store_small(unet, precision)
-    small = [module for module in unet.modules() if isinstance(module, SmallLinear | SmallConv2d)]
+    small = [module for module in unet.modules() if isinstance(module, FrozenLinear | FrozenConv2d)]
     whole = sum(4 * module.weight.numel() for module in small)
     assert before - sum(p.nbytes for p in unet.parameters()) == whole > 0.9 * before
     assert taken == sum(module.stored.nbytes for module in small)
@@ -91,7 +93,7 @@ def test_a_lora_learns_as_on_the_same_rounded_weights_in_float64(base: BaseModel
     store_small(small, precision)
     exact = copy.deepcopy(base.unet).double()
     for name, module in small.named_modules():
-        if isinstance(module, SmallLinear | SmallConv2d):
+        if isinstance(module, FrozenLinear | FrozenConv2d):
             exact.get_submodule(name).weight.copy_(module.weight.double())
 
     def gradients(unet: nn.Module, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
@@ -135,6 +137,18 @@ def test_no_whole_weight_is_kept_for_the_backward_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(numbers(2, 64).requires_grad_())
     assert not kept
+
+
+def test_what_is_stored_small_comes_to_the_card_small(base: BaseModel) -> None:
+    most, card = {}, torch.device("meta")
+    for precision in ("auto", "fp8"):
+        own = BaseModel(
+            **{**base.__dict__, "unet": copy.deepcopy(base.unet), "vae": nn.Linear(1, 1), "text_encoders": ()}
+        )
+        with LiveBytes("meta") as counted, placed(own, BaseConfig(Path(), precision=precision), card, torch.float32):
+            assert {tensor.device for tensor in tensors_of(own.unet)} == {card}
+        most[precision] = counted.most
+    assert most["fp8"] < 0.7 * most["auto"]
 
 
 def test_more_bits_are_nearer(base: BaseModel) -> None:

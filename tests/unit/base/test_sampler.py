@@ -10,10 +10,19 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from museum_plugin.base import sampler
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.encode import encode_prompts
 from museum_plugin.base.load import BaseModel
-from museum_plugin.base.sampler import SamplingPlan, implied_noise, sample_latents, sampling_timesteps, starting_noise
+from museum_plugin.base.sampler import (
+    DRAWING,
+    SamplingPlan,
+    drawn_at_once,
+    implied_noise,
+    sample_latents,
+    sampling_timesteps,
+    starting_noise,
+)
 from museum_plugin.base.text_encoding import TextEncoding
 
 PLAN = SamplingPlan(64, 64, steps=3, guidance=3.0)
@@ -98,3 +107,16 @@ def test_implied_noise_inverts_adding_noise(base: BaseModel) -> None:
     denoiser = Denoiser(base)
     found = implied_noise(denoiser, denoiser.add_noise(clean, noise, t), clean, t)
     torch.testing.assert_close(found, noise, atol=1e-4, rtol=1e-4)
+
+
+def test_where_memory_is_short_fewer_pictures_are_drawn_at_once(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = SamplingPlan(64, 32)
+    assert drawn_at_once(base, plan, 8) == 8  # no card here, so there is no telling
+    one = 64 * 32 * DRAWING * 4
+    for free, expected in ((100 * one, 8), (4 * one, 3), (one, 1), (0, 1)):
+        monkeypatch.setattr(sampler, "free_memory", lambda device, free=free: free)
+        assert drawn_at_once(base, plan, 8) == expected
+    monkeypatch.setattr(sampler, "free_memory", lambda device: 4 * one)
+    assert drawn_at_once(base, SamplingPlan(64, 64), 8) == 1

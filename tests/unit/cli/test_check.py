@@ -121,6 +121,7 @@ def test_everything_that_is_wrong_is_told_at_once(check: Check, flags: list[str]
     for name in ("02.caption", "03.caption"):
         (pictures / name).write_bytes("café".encode("latin-1"))
     wrong = ["--seed=soon", "--stepz=1", "--method=museums", "--optimizer_type=X", "--network_dim=4", "--clip_skip=9"]
+    wrong += ["--blocks_to_swap=99"]
 
     code, out, err = check(*flags, *wrong, f"--output_dir={tmp_path / 'neon.toml'}")
 
@@ -128,10 +129,11 @@ def test_everything_that_is_wrong_is_told_at_once(check: Check, flags: list[str]
     for told in (
         "00.png", "01.png", "02.caption", "03.caption", "--seed: found 'soon'", "--stepz: unknown", "'museums'",
         "optimizer_type: found 'X'", "network_dim 2, not 4", "clip_skip: found 9", "cannot be written",
+        "blocks_to_swap: found 99",
     ):  # fmt: skip
         assert len([line for line in problems if told in line]) == 1, told
-    assert problems[0] == "11"
-    assert (code, err) == (1, "error: train_museum.py would refuse this: 11 problems, listed above\n")
+    assert problems[0] == "12"
+    assert (code, err) == (1, "error: train_museum.py would refuse this: 12 problems, listed above\n")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from museum_plugin.__main__ import main
+from museum_plugin.export.plain_words import PlainPlan
 from museum_plugin.museum.file import read_museum, write_museum
 from tests.unit.cli.museums import SLOT_WORDS
 
@@ -46,6 +48,22 @@ def test_flags_reach_the_folder(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert not [key for key in tensors if "slots" in key or SLOT_WORDS["ink"] in key]
     assert (here / "out" / "night-a1111" / "night.png").is_file()
     assert "A1111       loads, triggers work\n" in capsys.readouterr().out
+
+
+def test_plain_words_are_learned_on_the_base_model(
+    here: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("museum_plugin.cli.plain_words.PlainPlan", partial(PlainPlan, steps=3))
+    command = ["export", "mine.safetensors", "--for", "plain", "--pretrained_model_name_or_path"]
+    assert main([*command, str(here / "gone")]) == 4
+    assert not (here / "exports").exists()
+    assert main([*command, str(tiny_base)]) == 0
+    spoken = capsys.readouterr()
+    assert "  Forge       loads, triggers work\n" in spoken.out
+    tensors = load_file(here / "exports" / "mine-plain" / "mine.safetensors")
+    own = read_museum(here / "mine.safetensors").ledger.network.targets
+    assert {key.partition(".")[0] for key in tensors} > set(own)
+    assert [key for key in tensors if key.startswith("lora_te_")]
 
 
 def test_the_base_model_is_not_needed(here: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

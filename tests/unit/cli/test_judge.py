@@ -125,3 +125,23 @@ def test_a_museum_that_was_never_judged_is_refused(museum: Path, capsys: pytest.
     write_museum(museum, replace(content, ledger=replace(content.ledger, extra={})), keep_history=0)
     assert main(["judge", str(museum)]) == 5
     assert "ever judged" in capsys.readouterr().err
+
+
+def test_a_backbone_looks_at_the_pictures_too(judged: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    told = judge(judged, tmp_path, "--images", judged.parent / "ink", "--backbone", "efficientnet")["backbone"]
+    assert told["name"] == "EfficientNet-lite0"
+    assert list(told) == ["name", "no trigger", "ink", "dots"]
+    assert told["ink"]["closeness"] is not None
+    assert told["ink"]["moved"] is not None
+    assert told["dots"]["closeness"] is told["dots"]["moved"] is None
+    assert f"  ink         {told['ink']['closeness']:.2f} of the way to its pictures" in capsys.readouterr().out
+    assert "by EfficientNet-lite0: " in (tmp_path / "mine.html").read_text(encoding="utf-8")
+
+
+def test_a_backbone_that_is_not_there_is_told_before_anything_is_drawn(
+    judged: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["judge", str(judged), "--out", str(tmp_path), "--backbone", "vgg"]) == 2
+    out, err = capsys.readouterr()
+    assert "--backbone: found 'vgg', allowed: efficientnet, or the folder of a CLIP model" in err
+    assert "drawing" not in out

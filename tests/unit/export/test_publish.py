@@ -265,7 +265,7 @@ def test_targets_are_told_by_name() -> None:
     assert tuple(TARGETS) == EXPORTS
     assert chosen_targets(["forge", "forge"]) == (TARGETS["forge"],)
     everything: tuple[Target, ...] = chosen_targets(["all"])
-    assert {target.name for target in everything} == set(TARGETS) - {"sidecars"}
+    assert {target.name for target in everything} == set(TARGETS) - {"plain", "sidecars"}
     with pytest.raises(ConfigError, match="--for: found 'comfy', allowed: webui, .*; did you mean \"comfyui\""):
         chosen_targets(["comfy"])
 

@@ -10,6 +10,7 @@ from museum_plugin.export.tensors import (
     sidecar,
     table_key,
     table_patch,
+    with_even_alphas,
 )
 
 
@@ -61,3 +62,18 @@ def test_a_sidecar_is_named_as_each_family_reads_it() -> None:
     assert list(sidecar({"clip_l": one})) == list(sidecar({"clip_h": one})) == ["emb_params"]
     assert torch.equal(sidecar({"clip_l": one})["emb_params"], one)
     assert list(sidecar({"clip_l": one, "clip_g": two})) == ["clip_l", "clip_g"]
+
+
+def test_even_alphas_change_no_weight_and_touch_what_needs_it_alone() -> None:
+    rng, lora = torch.Generator().manual_seed(0), {}
+    alphas = {"lora_te_a": 3.0, "lora_te_b": 1.0, "lora_te_c": 1.0, "lora_unet_a": 3.0, "lora_unet_b": 3.0}
+    for key, alpha in alphas.items():
+        lora[f"{key}.lora_down.weight"] = torch.randn(2, 4, generator=rng)
+        lora[f"{key}.lora_up.weight"] = torch.randn(4, 2, generator=rng)
+        lora[f"{key}.alpha"] = torch.tensor(alpha)
+    found = with_even_alphas(lora)
+    assert found.keys() == lora.keys()
+    assert {found[f"{key}.alpha"].item() for key in alphas if key.startswith("lora_te")} == {1.0}
+    torch.testing.assert_close(found["lora_te_a.lora_up.weight"], 3 * lora["lora_te_a.lora_up.weight"])
+    changed = {name for name in lora if not torch.equal(found[name], lora[name])}
+    assert changed == {"lora_te_a.lora_up.weight", "lora_te_a.alpha"}

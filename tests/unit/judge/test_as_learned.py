@@ -137,6 +137,8 @@ def test_the_effect_is_that_on_the_bases_own_pictures_under_fixed_noise(museum: 
         plain = predictions(museum, triples, EXHIBITION.prompts, EXHIBITION.plan.text)
         with museum.disabled():
             bare = predictions(museum, triples, EXHIBITION.prompts, EXHIBITION.plan.text)
+        one_by_one = predictions(museum, triples, EXHIBITION.prompts, EXHIBITION.plan.text, at_once=1)
+    assert torch.allclose(one_by_one, plain, atol=1e-5)
     effect = sketch(torch.cat(now) - bare)
     assert torch.allclose(effect, verdict.seen["ink"].effect, atol=1e-6)
     assert verdict.effect_kept["ink"] == pytest.approx(1, abs=1e-3)

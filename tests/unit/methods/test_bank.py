@@ -46,7 +46,7 @@ def test_anchors_carry_the_predictions_of_their_teachers(base: BaseModel, with_t
     assert Counter(anchor.group for anchor in bank.anchors) == {0: 3 * 2 * 2, 1: 2 * 2 * 2, 2: 2 * 2 * 2}
     for anchor in bank.anchors:
         expected = taught[id(anchor)] if anchor.group else predict(base, anchor)
-        torch.testing.assert_close(anchor.pred, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(anchor.pred.float(), expected, atol=1e-5, rtol=6e-4)
         phrase = {0: "", 1: WORDS["ink"], 2: WORDS["neon"]}[anchor.group]
         assert not anchor.prompt or (phrase in anchor.prompt and anchor.prompt.startswith(("a cat", "a dog")))
 
@@ -61,7 +61,7 @@ def test_a_bank_depends_on_its_plan_alone(base: BaseModel) -> None:
 
     usual = drawn()
     assert torch.equal(usual, drawn())
-    torch.testing.assert_close(usual, drawn(batch_size=2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(usual, drawn(batch_size=2), atol=1e-5, rtol=1e-3)
     for change in ({"seed": 5}, {"contents": ("a fish",)}, {"per_style": 3}, {"neutral": 2}):
         other = drawn(**change)
         assert other.shape != usual.shape or not torch.equal(other, usual)
@@ -80,12 +80,21 @@ def test_a_share_of_a_style_is_drawn_with_its_plain_words(base: BaseModel) -> No
     assert marks == {(0, False): 12, (1, True): 8, (1, False): 8, (2, False): 16}
     for anchor in bank.anchors:
         if anchor.plain or (anchor.group and not anchor.prompt):
-            torch.testing.assert_close(anchor.pred, plain[id(anchor)], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(anchor.pred.float(), plain[id(anchor)], atol=1e-5, rtol=6e-4)
         elif anchor.group:
-            assert not torch.allclose(anchor.pred, plain[id(anchor)], atol=1e-5, rtol=1e-4)
+            assert not torch.allclose(anchor.pred.float(), plain[id(anchor)], atol=1e-5, rtol=6e-4)
     batch = bank.batch(9, Random(0), CPU)
     assert set(batch.plain) == {True, False}
     assert all(group == 1 for group, is_plain in zip(batch.groups, batch.plain, strict=True) if is_plain)
+
+
+def test_predictions_take_half_and_come_back_whole(base: BaseModel) -> None:
+    museum = tiny_museum(base, "ink")
+    with museum.attached():
+        bank = fill_bank(museum, PLAN)
+    assert {(anchor.pred.dtype, anchor.noisy.dtype) for anchor in bank.anchors} == {(torch.float16, torch.float32)}
+    batch = bank.batch(3, Random(0), CPU)
+    assert (batch.teacher_pred.dtype, batch.noisy.dtype) == (torch.float32, torch.float32)
 
 
 def test_progress_counts_trajectories(base: BaseModel) -> None:

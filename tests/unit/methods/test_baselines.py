@@ -139,7 +139,7 @@ def test_new_pictures_carry_the_previous_museums_predictions_under_old_triggers(
         for anchor in anchors:
             text = encode_prompts(museum.base, [anchor.prompt])
             pred = denoiser.predict(anchor.noisy[None], torch.tensor([anchor.t]), text)[0]
-            torch.testing.assert_close(anchor.pred, pred, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(anchor.pred.float(), pred, atol=1e-5, rtol=6e-4)
     assert {a.prompt for a in anchors if a.group == 3} == {f"{x} in {WORDS['ink']} style" for x in ("a fish", "a bird")}
     assert {a.t for a in anchors} == {250, 750}
     assert all(a.new_picture and a.noisy.shape == (4, 8, 8) for a in anchors), "of the commonest size"

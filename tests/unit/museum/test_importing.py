@@ -148,8 +148,18 @@ def _of_another_width(lora: Path) -> None:
 
 
 def _of_another_family(lora: Path) -> None:
-    key = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+    key = "lora_unet_input_blocks_4_1_transformer_blocks_1_attn1_to_q"
     save_file({f"{key}.lora_{half}.weight": torch.ones(2, 2) for half in ("down", "up")}, lora)
+
+
+def _of_a_family_with_some_modules_of_the_same_name(lora: Path) -> None:
+    _of_another_family(lora)
+    save_file({**load_file(lora), f"{LINEAR}.lora_down.weight": torch.ones(1, 99),
+               f"{LINEAR}.lora_up.weight": torch.ones(8, 1)}, lora)  # fmt: skip
+
+
+def _with_tokens(lora: Path) -> None:
+    save_file({**load_file(lora), "bundle_emb.zk.string_to_param": torch.ones(2, 16)}, lora)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,8 @@ def _of_another_family(lora: Path) -> None:
     [
         (_of_another_width, (), "changes a weight of shape"),
         (_of_another_family, (), "none of its modules has a place here"),
+        (_of_a_family_with_some_modules_of_the_same_name, (), "it was made for another kind of model"),
+        (_with_tokens, (), "it brings learned tokens along, such as zk, which have no place in a museum"),
         (lambda lora: lora.write_bytes(lora.read_bytes()[:500]), (), "cut short"),
         (lambda lora: lora.unlink(), (), "no file"),
         (lambda lora: None, ("--style=old",), "--style: goes with --trigger"),
@@ -199,3 +211,9 @@ def test_a_state_of_an_imported_museum_holds_it(run: Import, base: BaseModel, lo
     museum: Museum = open_museum(lora.with_name("mine.safetensors"), base)
     assert len(museum_file_bytes(museum, "mine")) > 1000
     assert museum_file_bytes(tiny_museum(base), "mine") == b""
+
+
+def test_tokens_that_a_lora_brings_along_are_left_out_when_asked(run: Import, lora: Path, tmp_path: Path) -> None:
+    _with_tokens(lora)
+    assert run(lora, "--partly")[0] == 0
+    assert LINEAR in read_museum(tmp_path / "mine.safetensors").ledger.network.targets
