@@ -16,6 +16,7 @@ import argparse
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -169,22 +170,24 @@ class Examiner:
         return replace(found, plan=replace(found.plan, steps=self._steps))
 
     @torch.no_grad()
-    def as_learned(self, out: Path, course: Course) -> Learned:
-        """Of every old style right after it was learned; no museum may be attached."""
+    def as_learned(self, files: Mapping[str, Path]) -> Learned:
+        """Of old styles, each as the museum file draws it in which it is the newest; no museum may be attached."""
         found = Learned()
-        for number, style in enumerate(course.styles[:-1], start=1):
-            museum = open_museum(file_after(out, course, number), self.base)
+        for style, file in files.items():
+            museum = open_museum(file, self.base)
+            own = {style: signatures_of(museum.ledger.styles)[style]}
             with museum.attached():
-                verdict = judge(museum, self._exhibition(museum.ledger), signatures_of(museum.ledger.styles))
+                verdict = judge(museum, self._exhibition(museum.ledger), own)
                 found.shown[style] = self._show(museum.phrase(style)).style_score(style)
             found.scores[style], found.seen[style] = verdict.scores[style], verdict.seen[style]
         return found
 
     @torch.no_grad()
     def case(self, name: str, museum: Museum, first: Learned) -> Case:
-        """Judge an attached museum."""
+        """Judge an attached museum: its newest style and those of which it is known what they were like."""
         ledger = museum.ledger
-        signatures = signatures_of(ledger.styles)
+        judged = {*first.seen, museum.styles()[-1]}
+        signatures = {style: own for style, own in signatures_of(ledger.styles).items() if style in judged}
         bare = self._base_latents.get(ledger.museum_id)
         verdict = judge(museum, self._exhibition(ledger), signatures, learned=first.seen, base_latents=bare)
         self._base_latents[ledger.museum_id] = verdict.latents[BASE]
@@ -204,24 +207,35 @@ class Examiner:
         )
 
 
-def examine(out: Path, course: Course, ways: list[Damage], examiner: Examiner) -> list[Case]:
-    """The cases of one course's last museum file, each damaged in another way; those on disk are read."""
-    count = len(course.styles)
-    museum = open_museum(file_after(out, course, count), examiner.base)
+def examine(
+    out: Path, title: str, file: Path, learned: Mapping[str, Path], ways: list[Damage], examiner: Examiner
+) -> list[Case]:
+    """The cases of one museum file, each damaged in another way; those in `out` are read.
+
+    Args:
+        title: what the names of the cases begin with.
+        learned: old style -> the museum file in which it is the newest.
+    """
+    museum = open_museum(file, examiner.base)
     whole, cases = numbers_of(museum), []
-    first = examiner.as_learned(out, course)
+    first = examiner.as_learned(learned)
     with museum.attached():
         for way in ways:
-            name = f"{course.name}: {way.name}"
-            file = out / "cases" / f"{name.replace(' ', '_').replace(':', '').replace('%', '')}.json"
+            name = f"{title}: {way.name}"
+            file = out / f"{name.replace(' ', '_').replace(':', '').replace('%', '')}.json"
             if not file.exists():
                 put(museum, way.apply(whole))
                 case = examiner.case(name, museum, first)
-                file.parent.mkdir(exist_ok=True)
+                out.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps(asdict(case), indent=1))
             cases.append(Case(**json.loads(file.read_text())))
             print(line(cases[-1]), flush=True)
     return cases
+
+
+def cases_in(folder: Path) -> list[Case]:
+    """Those that were written there."""
+    return [Case(**json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
 
 
 def line(case: Case) -> str:
@@ -247,12 +261,14 @@ def all_cases(out: Path, examiner: Examiner) -> list[Case]:
     cases = []
     for course in COURSES:
         teach(course, out)
+        files = [file_after(out, course, count) for count in range(1, len(course.styles) + 1)]
         ways = [unharmed()]
         if not course.behind:
-            before = numbers_of(open_museum(file_after(out, course, len(course.styles) - 1), examiner.base))
+            before = numbers_of(open_museum(files[-2], examiner.base))
             mixed = [mixed_with(before, "the museum before", share) for share in (1.0, -1.0)]
             ways = [*damages(course.styles), *mixed]
-        cases += examine(out, course, ways, examiner)
+        learned = dict(zip(course.styles[:-1], files[:-1], strict=True))
+        cases += examine(out / "cases", course.name, files[-1], learned, ways, examiner)
     return cases
 
 
@@ -265,7 +281,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only read the cases (*.json) in --out")
     args = parser.parse_args()
     if args.table:
-        cases = [Case(**json.loads(file.read_text())) for file in sorted(args.out.glob("*.json"))]
+        cases = cases_in(args.out)
         print("\n".join(map(line, cases)))
     else:
         logging.getLogger("museum").setLevel(logging.WARNING)
