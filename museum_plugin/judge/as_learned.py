@@ -25,6 +25,8 @@ _DIGITS = 4
 _LEAST = 0.5
 """Part of the usual style's effect that every style is taken to have, so that one which hardly differs from the base
 is not judged by noise. Source: ours."""
+_STILL = 0.01
+"""An effect so small is rounding, in units of the predicted noise. Source: ours; about two steps of bfloat16 at 1."""
 
 
 def sketch(values: Tensor, size: int = SKETCH) -> Tensor:
@@ -82,18 +84,18 @@ class AsLearned:
 
 
 def effect_kept(now: Tensor, then: Tensor, usual: float) -> float:
-    """1 - (m^2 - <now, then>) / max(m, usual / 2)^2 with m = max(|now|, |then|): what is left of an effect; <= 1.
+    """1 - (m^2 - <now, then>) / max(m, usual / 2, 0.01)^2, m = max(|now|, |then|): what is left of an effect; <= 1.
 
     1 where nothing changed; 1/2 where it is half or twice as strong; 0 where it is gone, or another one of the same
     strength; below 0 where it is turned round. A style that hardly does anything cannot lose much. Source: ours.
 
     Args:
-        now, then: vectors, such as sketches.
+        now, then: sketches, in units of the predicted noise.
         usual: mean length of such a vector over the museum's styles.
     """
     most = max(now.norm().item(), then.norm().item())
-    scale = max(most, _LEAST * usual)
-    return 1 - (most**2 - (now @ then).item()) / scale**2 if scale > 0 else 1.0
+    scale = max(most, _LEAST * usual, _STILL)
+    return 1 - (most**2 - (now @ then).item()) / scale**2
 
 
 def pictures_moved(now: Signature, then: Signature, base: Signature, usual: float) -> float:

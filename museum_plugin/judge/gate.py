@@ -18,8 +18,8 @@ _KEPT = 0.6
 def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) -> list[str]:
     """What a verdict has against a museum, in words; empty where it passes. Source: ours.
 
-    By statistics of pictures, only styles that scored 0.2 or more when they were learned are judged; without any, the
-    drift has no say either.
+    By statistics of pictures, only styles that scored 0.2 or more when they were learned are judged; without any, what
+    is drawn without a trigger has no say either.
 
     Args:
         before: the score of each old style right after it was learned.
@@ -33,7 +33,9 @@ def objections(verdict: Verdict, before: Mapping[str, float], gate: GateConfig) 
         for name in new
         if verdict.scores[name] < gate.learned
     ]
-    if verdict.drift > gate.drift and (telling or any(verdict.scores[name] >= TELLING for name in new)):
+    if not telling and all(verdict.scores[name] < TELLING for name in new):
+        return found  # no style to measure what is drawn without a trigger by
+    if verdict.drift > gate.drift:
         found.append(f"{NO_TRIGGER}: drift {verdict.drift:.2f} (gate_drift: {gate.drift:g})")
     if verdict.neutral_moved > gate.neutral:
         found.append(f"{NO_TRIGGER}: predictions moved {verdict.neutral_moved:.2f} (gate_neutral: {gate.neutral:g})")

@@ -70,7 +70,8 @@ class Verdict:
     pictures_moved: dict[str, float] = field(default_factory=dict)
     """The same of its pictures; see `pictures_moved`."""
     neutral_moved: float = 0.0
-    """`prediction_drift` of prompts without a trigger, from the base's, by the mean effect of a style."""
+    """`prediction_drift` of prompts without a trigger from the base's, by the mean effect of those styles when they
+    were learned; of all as they are now, where it is known of none."""
     seen: dict[str, AsLearned] = field(default_factory=dict)
     """What each style does now."""
 
@@ -178,9 +179,9 @@ def judge(
     effects = _effects(museum, exhibition, latents[BASE], (None, *signatures))
     seen = {name: AsLearned(found[name], sketch(effects[name])) for name in signatures}
     then = {name: was for name, was in (learned or {}).items() if name in seen}
-    first = [then.get(name, now) for name, now in seen.items()]
-    strength = sum(was.strength for was in first) / len(first)
-    away = sum(distance(was.drawn, base) for was in first) / len(first)
+    scale = list((then or seen).values())  # not by what is judged, where there is something else
+    strength = sum(was.strength for was in scale) / len(scale)
+    away = sum(distance(was.drawn, base) for was in scale) / len(scale)
     return Verdict(
         names=tuple(signatures),
         scores={name: style_score(found[name], style, base) for name, style in signatures.items()},

@@ -81,6 +81,7 @@ def test_a_style_that_hardly_does_anything_cannot_lose_much() -> None:
     assert effect_kept(gone, weak, usual=0.3) == 0
     assert effect_kept(gone, weak, usual=3.0) == pytest.approx(1 - 0.3**2 / 1.5**2)
     assert effect_kept(gone, gone, usual=0.0) == 1
+    assert effect_kept(gone, vector(0.001, 0), usual=0.0) == pytest.approx(0.99), "rounding is no effect"
 
 
 def test_pictures_move_by_a_share_of_the_way_from_the_base() -> None:
@@ -155,6 +156,20 @@ def test_styles_of_which_nothing_is_known_are_only_looked_at(museum: Museum) -> 
     assert verdict.effect_kept == {}
     assert verdict.pictures_moved == {}
     assert torch.equal(verdict.seen["ink"].effect, seen.effect)
+
+
+def test_a_style_that_is_new_does_not_set_the_scale(museum: Museum, base: BaseModel) -> None:
+    """Else the old ones would seem to lose little beside one that was taught much too strongly."""
+    learned = as_learned(museum.ledger.styles)
+    harmed = tiny_museum(base, "ink", "neon")
+    shake(harmed.network, torch.Generator().manual_seed(2), 0.2)
+    own = {"ink": learned["ink"].drawn, "neon": signature(torch.randn(2, 4, 8, 8))}
+    with harmed.attached():
+        alone = judge(harmed, EXHIBITION, {"ink": own["ink"]}, learned=learned)
+        beside = judge(harmed, EXHIBITION, own, learned=learned)
+    assert beside.effect_kept == alone.effect_kept
+    assert beside.pictures_moved == alone.pictures_moved
+    assert beside.neutral_moved == alone.neutral_moved > 0
 
 
 def test_small_harms_add_up_until_the_gate_objects(museum: Museum) -> None:

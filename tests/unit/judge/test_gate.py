@@ -69,7 +69,7 @@ def test_styles_that_cannot_be_measured_have_no_say() -> None:
     assert objections(verdict(ink=0.0), {"ink": 0.19, "dots": 0.5}, GateConfig()) == []
     assert objections(known(pictures=0.9), {"ink": 0.19, "dots": 0.5}, GateConfig()) == []
     assert objections(known(effect=0.1), {"ink": 0.19, "dots": 0.5}, GateConfig()), "predictions are no statistics"
-    faint = verdict(ink=0.05, dots=0.0, neon=0.02, drift=0.9)
+    faint = replace(verdict(ink=0.05, dots=0.0, neon=0.02, drift=0.9), neutral_moved=0.9)
     assert objections(faint, {"ink": 0.05, "dots": 0.19}, GateConfig()) == []
     assert objections(verdict(ink=0.05, dots=0.0, drift=0.9), {"ink": 0.05, "dots": 0.19}, GateConfig())
 
