@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from benchmarks.memory_forecast import card_of, forecast_of
 from museum_plugin.config.arguments import parse_command_line
 from museum_plugin.config.schema import RunConfig
+from museum_plugin.train.forecast import DESKTOP, GIB
 from museum_plugin.train.optimizer import finds_its_rates
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +19,7 @@ PRESETS = sorted((ROOT / "presets").glob("*.toml"))
 MEMORY = [f"{family}_{size}gb" for family in ("sd15", "sd2", "sdxl") for size in (6, 8, 12)]
 STYLES = ["film_photo", "flat_illustration", "line_art", "painting", "pixel_art", "render_3d"]
 DATA = ("--dataset_config=examples/styles/ink.toml", "--museum=m.safetensors")
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 LONGEST = 220
 """Characters of a line: the command needs one of its own."""
 
@@ -44,7 +48,7 @@ def test_a_preset_parses_and_says_how_to_use_it(preset: Path, monkeypatch: pytes
     lines = preset.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# python train_museum.py --config_file ")
     assert preset.relative_to(ROOT).as_posix() in lines[0]
-    assert lines[1].startswith(("# Measured: ", "# Not measured: "))
+    assert lines[1].startswith(("# Measured: ", "# Not measured: ", "# Forecast, not measured: "))
     assert all(len(line) <= LONGEST for line in lines)
     run = read(preset) if "dataset_config" in tomllib.loads("\n".join(lines)).get("data", {}) else read(preset, *DATA)
     assert run.base.path.is_dir()
@@ -101,6 +105,20 @@ def test_a_larger_card_never_gets_less(family: str, monkeypatch: pytest.MonkeyPa
     assert ranks == sorted(ranks)
     assert batches == sorted(batches)
     assert checkpointing == sorted(checkpointing, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MEMORY)
+def test_a_memory_preset_fits_its_card_and_says_so_rightly(name: str) -> None:
+    """By forecast; preset and docs quote it. `python -m benchmarks.memory_forecast` prints what they should say."""
+    _, found = forecast_of(name)
+    assert found.fits(card_of(name))
+    (row,) = [line for line in PERFORMANCE.splitlines() if line.startswith(f"{name} ")]
+    quoted = re.search(r"# Forecast, not measured: ([0-9.]+) GiB of the ([0-9.]+) ", memory(name).read_text())
+    assert quoted is not None
+    for total, room in (quoted.groups(), row.split()[5:7]):
+        assert float(total) == pytest.approx(found.total / GIB, rel=0.02)
+        assert float(room) == pytest.approx((card_of(name) - DESKTOP) / GIB, abs=0.01)
 
 
 @pytest.mark.parametrize("name", MEMORY)

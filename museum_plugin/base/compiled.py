@@ -21,6 +21,8 @@ from museum_plugin.errors import ConfigError
 _BLOCK = "BasicTransformerBlock"
 _VARIANTS = 64
 """Of a block, that are compiled before torch gives up: widths, with and without gradients, with and without LoRA."""
+_LONGEST = 200
+"""Characters of a compiler's own message."""
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
@@ -48,6 +50,8 @@ def compiled(unet: Any, backend: str) -> Iterator[int]:
 
     Yields:
         how many blocks.
+    Raises:
+        ConfigError: a block cannot be compiled, whenever inside it is met.
     """
     import torch._dynamo
 
@@ -57,6 +61,9 @@ def compiled(unet: Any, backend: str) -> Iterator[int]:
             for block in blocks:
                 block.compile(dynamic=True, backend=backend)
             yield len(blocks)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = " ".join(str(error).split())[:_LONGEST]
+            raise ConfigError(f"torch_compile: the U-Net could not be compiled; leave it out: {reason}") from error
         finally:
             for block in blocks:
                 block._compiled_call_impl = None

@@ -13,6 +13,7 @@ from museum_plugin.cli.text_lines import counted
 from museum_plugin.config import flags
 from museum_plugin.config.files import write_atomically
 from museum_plugin.config.flags import FLAGS, NOT_HONOURED, Flag
+from museum_plugin.config.learning import THEIR_DEFAULTS
 
 REWRITE = "python -m museum_plugin flags --write"
 """What brings page and frozen surface up to date, called in the folder of the repository."""
@@ -21,6 +22,8 @@ _INTRODUCTION = f"""# Flags of train_museum.py
 
 Written by `{REWRITE}`; do not edit. Every flag is also a key of a `--config_file`.
 A flag that takes yes or no is given alone for yes. The data flags are defaults of the dataset file, whose values win.
+Other defaults than here has sd-scripts for {", ".join(f"`{n}` ({v})" for n, v in THEIR_DEFAULTS.items())}:
+a run that gives `network_module` and not these says so.
 """
 _NOT_HONOURED = """## Accepted but not honoured
 

@@ -16,7 +16,7 @@ from museum_plugin.config import flags
 from museum_plugin.config.convert import to_bool, to_float, to_int, to_range, to_resolution
 from museum_plugin.config.dataset_keys import FRONT_END_KEYS, KEYS, LEVELS, NOT_HONOURED, Key
 from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
-from museum_plugin.config.foreign import flattened, refuse_foreign
+from museum_plugin.config.foreign import flattened, refuse_foreign, refuse_foreign_dataset
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
 from museum_plugin.config.refusal import did_you_mean, refusal, shown
@@ -116,6 +116,7 @@ class _Reader:
 
     def dataset(self, raw: object, general: Values, where: str) -> None:
         """Read one dataset; subsets of different styles split it."""
+        refuse_foreign_dataset(f"{self.path}: {where}", raw if isinstance(raw, dict) else {})
         own = self.table(raw, "D", where)
         example = "[[datasets.subsets]] with an image_dir"
         raw_subsets = raw.get("subsets", []) if isinstance(raw, dict) else []

@@ -32,6 +32,10 @@ _TEXTUAL_INVERSION = ("token_string", "init_word", "num_vectors_per_token")
 _MODELS_OF_OTHER_BASES = ("t5xxl", "clip_l", "gemma2", "qwen3", "dit")
 
 
+_MUSUBI_TUNER = ("image_directory", "video_directory", "image_jsonl_file", "video_jsonl_file")
+"""Keys of the [[datasets]] of musubi-tuner, which has no [[datasets.subsets]]."""
+
+
 def flattened(table: Mapping[str, object]) -> dict[str, object]:
     """The keys of a file without its sections, as sd-scripts takes them."""
     flat: dict[str, object] = {}
@@ -69,7 +73,23 @@ def refuse_foreign(path: Path, table: Mapping[str, object]) -> None:
                 f"{path}: {name} belongs to textual inversion; here a style's words are learned beside its LoRA: name "
                 "them with trigger in the dataset file, or with --trigger"
             )
+    if flat.get("train_inpainting") in (True, 1, "true", "True"):
+        raise ConfigError(f"{path}: train_inpainting: inpainting models are not taught here; {TAUGHT_BASES}")
     _refuse_other_base(path, flat)
+
+
+def refuse_foreign_dataset(where: str, table: Mapping[str, object]) -> None:
+    """Say what a table [[datasets]] is that sd-scripts does not know.
+
+    Raises:
+        ConfigError: it is one of musubi-tuner.
+    """
+    for name in _MUSUBI_TUNER:
+        if name in table:
+            raise ConfigError(
+                f"{where}: {name} belongs to the dataset files of musubi-tuner; here each folder of pictures is a "
+                "[[datasets.subsets]] with an image_dir"
+            )
 
 
 def _refuse_other_base(path: Path, flat: Mapping[str, object]) -> None:

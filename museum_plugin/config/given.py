@@ -19,6 +19,7 @@ from museum_plugin.config.flags import (
     unknown,
 )
 from museum_plugin.config.foreign import refuse_foreign
+from museum_plugin.config.learning import other_defaults
 from museum_plugin.config.output_config import config_path
 from museum_plugin.config.problems import Problems
 from museum_plugin.config.read import existing, read_table
@@ -106,6 +107,12 @@ class Given:
             log.warning("keys of training front ends that mean nothing here: %s", names)
         if self.values.get("cache_info"):
             log.warning("cache_info: captions and sizes are read anew at every start, so that none is out of date")
+        if left_out := other_defaults(self.values):
+            log.warning("not given, and the default is not that of sd-scripts: %s", ", ".join(left_out))
+        self._report_needless()
+
+    def _report_needless(self) -> None:
+        """Say in one line each what needs no asking for, or is asked for elsewhere."""
         if self.values.get("xformers") or self.values.get("sdpa"):
             log.info("attention: PyTorch's SDPA is used (asked for: xformers or sdpa)")
         if self.values.get("network_train_unet_only") is False and "text_encoder_lr" not in self.values:

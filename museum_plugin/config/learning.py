@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from museum_plugin.config.schema import NetworkConfig, OptimizerConfig
 from museum_plugin.errors import ConfigError
 
 log = logging.getLogger("museum")
@@ -16,6 +18,16 @@ SHORT_NAMES = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
 
 FP8_FLAGS = ("fp8_base", "fp8_base_unet")
 """sd-scripts' flags for a base in fp8."""
+
+
+THEIR_DEFAULTS = {
+    "network_dim": "4",
+    "network_alpha": "1",
+    "learning_rate": "2e-06",
+    "lr_scheduler": "constant",
+    "text_encoder_lr": "learning_rate",
+}
+"""sd-scripts' defaults, of the flags whose default is another one here."""
 
 
 def base_fields(values: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, Any]:
@@ -91,6 +103,34 @@ def optimizer_fields(
     if values.get("fused_backward_pass"):
         log.info("fused_backward_pass: nothing to gain, since a LoRA's gradients are small; the usual pass is made")
     return fields
+
+
+def other_defaults(values: Mapping[str, Any]) -> list[str]:
+    """What a run made for sd-scripts leaves out where our default is another one, such as "network_alpha 32 (there 1)".
+
+    A run is made for sd-scripts where it gives network_module, which no run of sd-scripts can leave out.
+    """
+    if "network_module" not in values:
+        return []
+    rank = values.get("network_dim", NetworkConfig.rank)
+    ours: dict[str, object] = {
+        "network_dim": rank,
+        "network_alpha": rank,
+        "learning_rate": OptimizerConfig.unet_learning_rate,
+        "lr_scheduler": OptimizerConfig.schedule,
+        "text_encoder_lr": 0,
+    }
+    optimizer = str(values.get("optimizer_type", "")).lower()
+    shaped = values.get("dim_from_weights") or os.path.isfile(values.get("museum", ""))
+    settled = {
+        "network_dim": shaped,
+        "network_alpha": shaped,
+        "learning_rate": "unet_lr" in values or values.get("network_train_text_encoder_only"),
+        "lr_scheduler": "lr_scheduler_type" in values or optimizer == "adafactor" or "schedulefree" in optimizer,
+        "text_encoder_lr": values.get("network_train_unet_only"),
+    }
+    left_out = [name for name in THEIR_DEFAULTS if name not in values and not settled[name]]
+    return [f"{name} {ours[name]} (there {THEIR_DEFAULTS[name]})" for name in left_out]
 
 
 def _highest(rate: float | tuple[float, ...]) -> float:

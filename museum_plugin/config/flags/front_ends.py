@@ -90,7 +90,14 @@ FRONT_END_KEYS = (
 """Keys that training front ends write into config files and sd-scripts' LoRA trainers do not know."""
 
 MEANT = {
+    "base_model": "pretrained_model_name_or_path",
+    "base_model_path": "pretrained_model_name_or_path",
     "batch_size": "train_batch_size",
+    "epochs": "max_train_epochs",
+    "num_epochs": "max_train_epochs",
+    "num_train_epochs": "max_train_epochs",
+    "steps": "max_train_steps",
+    "pretrained_model": "pretrained_model_name_or_path",
     "num_repeats": "dataset_repeats",
     "image_dir": "train_data_dir",
     "optimizer": "optimizer_type",

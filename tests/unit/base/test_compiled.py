@@ -103,6 +103,22 @@ def test_afterwards_nothing_is_compiled(base: BaseModel) -> None:
     assert before == (torch._dynamo.config.recompile_limit, torch._dynamo.config.skip_nnmodule_hook_guards)
 
 
+def test_what_cannot_be_compiled_is_told_in_a_line(base: BaseModel) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the compiler was killed")
+
+    unet: Any = copy.deepcopy(base.unet)
+    name: Any = broken
+    with (
+        pytest.raises(ConfigError, match="torch_compile: the U-Net could not be compiled; leave it out") as refused,
+        compiled(unet, name),
+        torch.no_grad(),
+    ):
+        forward(unet)
+    assert "\n" not in str(refused.value)
+    forward(unet)
+
+
 def test_a_run_has_its_blocks_compiled_by_what_it_names(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     own, asked = BaseModel(**{**base.__dict__, "unet": copy.deepcopy(base.unet)}), list[str]()
     monkeypatch.setattr(nn.Module, "compile", lambda _block, *, dynamic, backend: asked.append(f"{backend} {dynamic}"))

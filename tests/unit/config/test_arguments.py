@@ -145,7 +145,8 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
     from_file(
         'zero_stage = 3\nnetwork_module = "lycoris.kohya"\nv2 = false\nresume = ""\ndeepspeed = true\n'
         'save_model_as = "safetensors"\nepoch = 1\nsdxl = true\ndynamo_backend = "no"\nxformers = true\n'
-        'pretrained_model_name_or_path = "base"\n',
+        'pretrained_model_name_or_path = "base"\nnetwork_dim = 4\nnetwork_alpha = 1\nlearning_rate = 1e-4\n'
+        'lr_scheduler = "constant"\ntext_encoder_lr = 0\n',
         "--huggingface_repo_id",
         "mine",
     )
@@ -156,6 +157,43 @@ def test_each_kind_of_idle_key_is_said_once(caplog: pytest.LogCaptureFixture) ->
         "keys of training front ends that mean nothing here: dynamo_backend, epoch, sdxl",
         "attention: PyTorch's SDPA is used (asked for: xformers or sdpa)",
     ]
+
+
+ALL_GIVEN = (
+    "--network_module=networks.lora --network_dim=32 --network_alpha=16 --learning_rate=1e-4 --lr_scheduler=constant "
+    "--text_encoder_lr=1e-5"
+)
+
+
+@pytest.mark.parametrize(
+    ("without", "beside", "told"),
+    [
+        ("--network_dim=32", "", "network_dim 16 (there 4)"),
+        ("--network_alpha=16", "", "network_alpha 32 (there 1)"),
+        ("--network_alpha=16", "--network_weights=w --dim_from_weights", ""),
+        ("--network_alpha=16", "--museum=ukiyoe.toml", ""),
+        ("--network_alpha=16", "--museum=new.safetensors", "network_alpha 32 (there 1)"),
+        ("--learning_rate=1e-4", "", "learning_rate 0.0001 (there 2e-06)"),
+        ("--learning_rate=1e-4", "--unet_lr=1e-4", ""),
+        ("--learning_rate=1e-4", "--network_train_text_encoder_only", ""),
+        ("--lr_scheduler=constant", "", "lr_scheduler cosine (there constant)"),
+        ("--lr_scheduler=constant", "--lr_scheduler_type=ConstantLR", ""),
+        ("--lr_scheduler=constant", "--optimizer_type=AdamWScheduleFree", ""),
+        ("--lr_scheduler=constant", "--optimizer_type=Adafactor", ""),
+        ("--text_encoder_lr=1e-5", "", "text_encoder_lr 0 (there learning_rate)"),
+        ("--text_encoder_lr=1e-5", "--network_train_unet_only", ""),
+        ("--network_dim=32 --network_alpha=16", "", "network_dim 16 (there 4), network_alpha 16 (there 1)"),
+        (ALL_GIVEN, "", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_default_that_is_not_that_of_sd_scripts_is_told(
+    caplog: pytest.LogCaptureFixture, without: str, beside: str, told: str
+) -> None:
+    parse(*ALL_GIVEN.replace(without, "").split(), *beside.split())
+
+    start = "not given, and the default is not that of sd-scripts: "
+    assert [line for line in caplog.messages if line.startswith(start)] == ([start + told] if told else [])
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ network_train_unet_only = true
         IDLE + "num_cpu_threads_per_process, sdxl, sdxl_cache_text_encoder_outputs, stop_text_encoder_training",
     ),
     "finetuning keys": (
-        WHERE + 'learning_rate = 1e-4\nlearning_rate_te1 = 0\ntrain_inpainting = true\nmax_token_length = 75\n',
+        WHERE + 'learning_rate = 1e-4\nlearning_rate_te1 = 0\ntrain_inpainting = false\nmax_token_length = 75\n',
         {"optimizer.unet_learning_rate": 1e-4, "base.max_token_length": 75},
         IDLE + "learning_rate_te1, train_inpainting",
     ),

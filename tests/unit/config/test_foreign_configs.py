@@ -78,6 +78,9 @@ FOLDER = "datasets[0].subsets[0]: "
          FOLDER + 'image_dir: no folder "/gone"'),
         ("data.toml", "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'train'\nresolution = 512\n",
          FOLDER + "'resolution' does not belong here; put it in [general] or [[datasets]]"),
+        ("data.toml", "[general]\nresolution = 512\n[[datasets]]\nimage_directory = 'train'\ncache_directory = 'c'\n",
+         "datasets[0]: image_directory belongs to the dataset files of musubi-tuner; here each folder of pictures is a "
+         "[[datasets.subsets]] with an image_dir"),
         ("data.toml", "[general]\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'train'\n",
          "datasets[0]: resolution is missing"),
         ("data.toml", "[general]\nlearning_rate = 1\n[[datasets]]\n", "general: 'learning_rate' is unknown in a "
@@ -114,7 +117,12 @@ def test_a_misspelled_key_of_a_front_end_is_refused() -> None:
         ("network_module = 'networks.lora_anima'\nqwen3 = 'q'", f"found 'networks.lora_anima'; {BASES}"),
         ("network_args = ['preset=attn-mlp', 'algo=full', 'train_norm=True']", "only a LoRA is trained here"),
         ("network_args = ['preset=full', 'conv_dim=10000', 'factor=8', 'algo=lokr']", "algo: found 'lokr'"),
-        ("[Model]\nbase_model_path = 'x'", "[Model] base_model_path: unknown"),
+        (
+            "[Model]\nbase_model_path = 'x'",
+            '[Model] base_model_path: unknown; did you mean "pretrained_model_name_or_path"?',
+        ),
+        ("num_epochs = 3", 'num_epochs: unknown; did you mean "max_train_epochs"?'),
+        ("train_inpainting = true", f"train_inpainting: inpainting models are not taught here; {BASES}"),
         ("max_train_steps = 0", "max_train_steps: found 0, must be 1 or more"),
     ],
 )

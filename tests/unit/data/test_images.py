@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from museum_plugin.data.images import (
     ColorShift,
@@ -21,6 +21,7 @@ from museum_plugin.data.images import (
     picture_size,
     shift_color,
     to_tensor,
+    unreadable,
 )
 from museum_plugin.errors import DataError
 from tests.unit.data.drawn import draw
@@ -211,6 +212,27 @@ def test_all_unreadable_pictures_are_listed_ten_at_most(tmp_path: Path) -> None:
     assert message.startswith("12 pictures cannot be read:")
     assert [path.name in message for path in [good, *bad]] == [False, *[True] * 10, False, False]
     assert message.endswith("and 2 more")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}])
+def test_a_damaged_jpeg_is_found_wherever_it_is_cut(tmp_path: Path, options: dict) -> None:
+    noise = Image.effect_noise((96, 80), 80).convert("RGB")
+    noise.save(tmp_path / "whole.jpg", **options)
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    cut = [tmp_path / f"{length}.jpg" for length in range(0, len(whole) - 2, len(whole) // 20)]
+    for path in cut:
+        path.write_bytes(whole[: int(path.stem)])
+    assert len(unreadable([*cut, tmp_path / "whole.jpg"])) == len(cut)
+
+
+def test_a_jpeg_is_not_decoded_whole_to_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = draw(tmp_path / "a.jpg")
+    width, height = open_picture(path).size
+    sizes = set()
+    load = JpegImagePlugin.JpegImageFile.load
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda file: sizes.add(file.size) or load(file))
+    assert unreadable([path]) == []
+    assert sizes == {(width // 8, height // 8)}
 
 
 def test_pixels_reach_from_minus_one_to_one_in_channel_row_column_order() -> None:
