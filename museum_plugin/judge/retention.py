@@ -94,12 +94,13 @@ class Verdict:
         lines = []
         for name in self.names:
             now = self.scores[name]
+            kept_effect = self.effect_kept.get(name)
+            effect = "" if kept_effect is None else f", {percent(max(0.0, kept_effect))} of its effect"
             if before.get(name, now) < MEASURABLE:
-                lines.append(f"{name} is too near to what the base draws for its statistics to tell ({now:.2f})")
-            elif name in kept:
-                effect = (
-                    f", {percent(max(0.0, self.effect_kept[name]))} of its effect" if name in self.effect_kept else ""
+                lines.append(
+                    f"{name} is too near to what the base draws for its statistics to tell ({now:.2f}){effect}"
                 )
+            elif name in kept:
                 lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f}){effect}")
             else:
                 lines.append(f"{name} is new: {now:.2f}")
