@@ -96,3 +96,12 @@ FRONT_END_KEYS = {
     "random_crop_padding_percent": "GDS",
 }
 """Keys that training front ends write into dataset files and sd-scripts itself does not know, and where."""
+MEANT = {
+    "caption_ext": "caption_extension",
+    "dataset_repeats": "num_repeats",
+    "repeats": "num_repeats",
+    "prefix": "caption_prefix",
+    "suffix": "caption_suffix",
+    "subset": "subsets",
+}
+"""Mistaken key -> the one that is meant, where spelling alone would not find it."""

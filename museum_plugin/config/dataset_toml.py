@@ -14,7 +14,7 @@ from typing import Any
 
 from museum_plugin.config import flags
 from museum_plugin.config.convert import to_bool, to_float, to_int, to_range, to_resolution
-from museum_plugin.config.dataset_keys import FRONT_END_KEYS, KEYS, LEVELS, NOT_HONOURED, Key
+from museum_plugin.config.dataset_keys import FRONT_END_KEYS, KEYS, LEVELS, MEANT, NOT_HONOURED, Key
 from museum_plugin.config.dataset_parts import Values, make_dataset, make_subset
 from museum_plugin.config.foreign import flattened, refuse_foreign, refuse_foreign_dataset
 from museum_plugin.config.problems import Problems
@@ -83,7 +83,9 @@ class _Reader:
             places = " or ".join(LEVELS[letter] for letter in key.levels)
             return ConfigError(f"{start} does not belong here; put it in {places}")
         known = [known for known, key in {**KEYS, **NOT_HONOURED}.items() if level in key.levels]
-        hint = did_you_mean(name, known)
+        spelled = name.strip().lower().replace("-", "_")
+        meant = MEANT.get(spelled)
+        hint = f'; did you mean "{meant}"?' if meant else did_you_mean(spelled, known)
         if not hint and (name in flags.BY_NAME or name in flags.NOT_HONOURED):
             hint = " in a dataset file; it is a flag: give it on the command line or in a --config_file"
         return ConfigError(f"{start} is unknown{hint}")
@@ -110,7 +112,10 @@ class _Reader:
                 self.dataset(raw, general, f"datasets[{i}]")
 
     def _refuse_config_file(self, content: dict[str, object]) -> None:
-        if "datasets" not in content and any(flags.is_known(name) for name in flattened(content)):
+        misspelled = any(
+            isinstance(value, (dict, list)) and did_you_mean(name, ["datasets"]) for name, value in content.items()
+        )
+        if "datasets" not in content and not misspelled and any(flags.is_known(name) for name in flattened(content)):
             refuse_foreign(self.path, content)
             raise ConfigError(f"{self.path}: no [[datasets]]; if this is a config file, give it with --config_file")
 
@@ -202,7 +207,10 @@ class _Reader:
         found = []
         for name, style in self.styles.items():
             with self.problems:
-                found.append(StyleData(name, style.trigger, tuple(style.datasets)))
+                try:
+                    found.append(StyleData(name, style.trigger, tuple(style.datasets)))
+                except ConfigError as error:
+                    raise ConfigError(f"{self.path}: {error}") from error
         return tuple(style for style in found if style.datasets)
 
 

@@ -89,12 +89,14 @@ class Flag:
         return (value == [] and self.convert is to_rates) or (value is False and self.is_place)
 
     def read(self, value: object, where: str) -> object:
-        """The typed value.
+        """The typed value; of choices, upper and lower case are the same.
 
         Raises:
             ConfigError: wrong type or not one of the choices.
         """
         result = self.convert(value, where)
+        if isinstance(result, str):
+            result = next((choice for choice in self.choices if choice.lower() == result.strip().lower()), result)
         if self.choices and result not in self.choices:
             near = did_you_mean(str(result), self.choices)
             raise refusal(where, value, ", ".join(self.choices) + near)

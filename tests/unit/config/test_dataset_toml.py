@@ -155,6 +155,18 @@ SUBSET = "data.toml: datasets[0].subsets[0]: "
     [
         (ONE + "num_repeat = 2", SUBSET + "'num_repeat' is unknown; did you mean \"num_repeats\"?"),
         (ONE + "zzz = 2", SUBSET + "'zzz' is unknown"),
+        (ONE + "caption_ext = '.txt'", SUBSET + "'caption_ext' is unknown; did you mean \"caption_extension\"?"),
+        (ONE + "dataset_repeats = 2", SUBSET + "'dataset_repeats' is unknown; did you mean \"num_repeats\"?"),
+        (ONE + "Flip-Aug = true", SUBSET + "'Flip-Aug' is unknown; "
+         'did you mean "flip_aug"?'),
+        ("[[datasets]]\nresolution = 64\n[[datasets.subset]]\nimage_dir = 'img'", "data.toml: datasets[0]: 'subset' is "
+         'unknown; did you mean "subsets"?'),
+        ("[[dataset]]\nresolution = 64\n", "data.toml: 'dataset' is unknown at the top, allowed: general, datasets; "
+         'did you mean "datasets"?'),
+        ("[dataset]\nresolution = 64\n", "data.toml: 'dataset' is unknown at the top, allowed: general, datasets; "
+         'did you mean "datasets"?'),
+        (ONE + "style = 'a/b'", "data.toml: style: found 'a/b'; a name has up to 63 letters, digits, spaces and "
+         "_ . + - (it names files)"),
         ("[general]\ncache_latents = true\n" + ONE, "data.toml: general: 'cache_latents' is unknown in a dataset file; "
          "it is a flag: give it on the command line or in a --config_file"),
         ("[general]\ntrain_batch_size = 2\n" + ONE, "data.toml: general: 'train_batch_size' is unknown; "

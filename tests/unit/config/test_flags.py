@@ -9,6 +9,7 @@ import pytest
 from museum_plugin.config.dataset_toml import KEYS
 from museum_plugin.config.flags import FLAGS, FRONT_END_KEYS, NOT_HONOURED, SECTIONS, Flag, asks_for_nothing
 from museum_plugin.config.schema import StyleData
+from museum_plugin.errors import ConfigError
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.attribute], ids=lambda flag: flag.name)
@@ -55,3 +56,11 @@ def test_every_flag_has_a_help_line() -> None:
 )
 def test_only_what_asks_for_something_is_worth_a_line(name: str, value: object, nothing: bool) -> None:
     assert asks_for_nothing(name, value) is nothing
+
+
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.choices], ids=lambda flag: flag.name)
+def test_upper_and_lower_case_of_a_choice_are_the_same(flag: Flag) -> None:
+    for choice in flag.choices:
+        assert flag.read(choice.upper(), "here") == flag.read(f" {choice.lower()}", "here") == choice
+    with pytest.raises(ConfigError, match="here: found 'nothing of these', allowed: "):
+        flag.read("nothing of these", "here")
