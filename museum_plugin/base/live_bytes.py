@@ -67,7 +67,8 @@ class LiveBytes(TorchDispatchMode):
 _SLOW = frozenset(
     getattr(torch.ops.aten, name).default
     for name in ("native_layer_norm", "native_layer_norm_backward", "native_group_norm", "native_group_norm_backward",
-                 "addmm", "gelu", "gelu_backward")
+                 "addmm", "mm", "gelu", "gelu_backward", "_scaled_dot_product_flash_attention",
+                 "_scaled_dot_product_flash_attention_backward")
 ) | {torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor}  # fmt: skip
 """Operations whose shapes torch works out in Python; none of them gives a view or writes in place."""
 

@@ -148,7 +148,8 @@ def require_same(state: dict[str, Any], origin: Origin, instead: str = "start th
         ConfigError: names the first difference, what was found and what is expected.
     """
     found, path = state["identity"], state["path"]
-    for key in sorted({*found, *origin.identity}):
+    # flags first: they say more than a digest that changes with them
+    for key in sorted({*found, *origin.identity}, key=lambda key: (key in DIGESTS, key)):
         was, now = (_told(identity, key) for identity in (found, origin.identity))
         if was != now:
             if key in DIGESTS:
@@ -196,7 +197,9 @@ def unfinished_style(path: Path, style: str) -> ConfigError:
 def _difference(key: str, was: object, now: object) -> str:
     if key not in DIGESTS:
         return f"{key} was {was!r}, now {now!r}"
-    return f"{key} changed (was: {was}; now: {now})" if was != now else f"{key} changed (both: {now})"
+    if was != now:
+        return f"{key} changed (was: {was}; now: {now})"
+    return f"{key}{' or their captions' if key == DIGESTS[0] else ''} changed (both: {now})"
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from museum_plugin.base.load import BaseModel
 from museum_plugin.base.memory import fit_unet
 from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.base.text_states import TextStates
-from museum_plugin.config.schema import RunConfig
+from museum_plugin.config.schema import BaseConfig, RunConfig
 from museum_plugin.data.buckets import Size
 from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.methods import build_terms
@@ -89,9 +89,14 @@ class DryRun:
         """U-Net, text encoders, LoRA."""
         return (self.museum.base.unet, *self.museum.base.text_encoders, self.museum.network)
 
-    def step(self) -> int:
-        """Bytes at the peak of a step: activations and gradients, without what is there before it."""
+    def step(self, asked: BaseConfig | None = None) -> int:
+        """Bytes at the peak of a step: activations and gradients, without what is there before it.
+
+        Args:
+            asked: how what a step keeps is checkpointed; None: as the run says.
+        """
         museum, run = self.museum, self.run
+        _checkpoint(museum.base.unet, asked or run.base)
         denoiser, text = Denoiser(museum.base), TextEncoding.of(run.base)
         states = StateCache(museum, text) if text_is_frozen(run, museum) else None
         options = PassOptions(run.loss, text, self._watched, states=states)
@@ -181,26 +186,40 @@ class DryRun:
             parameter.grad = None
 
 
+def laid_out_unet(networks: EmptyNetworks, asked: BaseConfig) -> Any:
+    """A frozen U-Net as a run lays it out, without numbers."""
+    unet = _frozen(networks.unet, HALVES[asked.mixed_precision] or torch.float32)
+    fit_unet(unet, asked)
+    return unet
+
+
+def _frozen(network: nn.Module, dtype: torch.dtype) -> Any:
+    return nn.Module.to(copy.deepcopy(network), dtype=dtype).requires_grad_(False).eval()
+
+
 def _base(run: RunConfig, outline: BaseOutline, networks: EmptyNetworks) -> BaseModel:
     dtype = HALVES[run.base.mixed_precision] or torch.float32
-    unet, vae, *texts = (copy.deepcopy(part) for part in (networks.unet, networks.vae, *networks.text_encoders))
-    for module in (unet, vae, *texts):
-        nn.Module.to(module, dtype=torch.float32 if module is vae else dtype).requires_grad_(False).eval()
-    fit_unet(unet, run.base)
-    if run.base.cpu_offload_checkpointing:
-        unet.enable_gradient_checkpointing(_checkpoint_elsewhere)
     return BaseModel(
         name=outline.name,
         family=outline.family,
         prediction_type=outline.prediction_type,
         fingerprint="",
         vae_fingerprint="",
-        unet=unet,
-        vae=vae,
-        text_encoders=tuple(texts),
+        unet=laid_out_unet(networks, run.base),
+        vae=_frozen(networks.vae, torch.float32),
+        text_encoders=tuple(_frozen(encoder, dtype) for encoder in networks.text_encoders),
         tokenizers=outline.tokenizers,
         alphas_cumprod=torch.empty(outline.timesteps, device=_META),
     )
+
+
+def _checkpoint(unet: Any, asked: BaseConfig) -> None:
+    if asked.cpu_offload_checkpointing:
+        unet.enable_gradient_checkpointing(_checkpoint_elsewhere)
+    elif asked.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    else:
+        unet.disable_gradient_checkpointing()
 
 
 def _checkpoint_elsewhere(module: nn.Module, *inputs: Any) -> Any:

@@ -7,9 +7,9 @@ peak of a step by running it without numbers (`dry_run.py`). Two things are not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,13 +19,14 @@ from museum_plugin.base.live_bytes import own_bytes
 from museum_plugin.base.load import BaseModel
 from museum_plugin.base.swap import block_bytes, bytes_on_card, fewest_blocks, swappable
 from museum_plugin.base.vae_memory import smallest_encoding
-from museum_plugin.config.schema import RunConfig
+from museum_plugin.config.schema import BaseConfig, RunConfig
 from museum_plugin.museum.ledger import Ledger
-from museum_plugin.train.dry_run import DryRun, Subject
+from museum_plugin.train.dry_run import DryRun, Subject, laid_out_unet
 from museum_plugin.train.optimizer_memory import optimizer_bytes
 from museum_plugin.train.parameter_groups import parameter_groups
 from museum_plugin.train.plan import PlannedStyle
 
+_Found = TypeVar("_Found")
 GIB = 2**30
 OUTSIDE = GIB // 2
 """Bytes for the CUDA context and the workspaces of its libraries. Set, not measured."""
@@ -122,9 +123,15 @@ class Forecaster:
 
     def __init__(self, outline: BaseOutline, networks: EmptyNetworks, subject: Subject) -> None:
         self._outline, self._networks, self._subject = outline, networks, subject
-        self._steps: dict[Any, int] = {}
-        self._drawings: dict[Any, int] = {}
-        self._optimizers: dict[Any, int] = {}
+        self._found: dict[str, Any] = {}
+
+    def _once(self, find: Callable[[], _Found], *key: object) -> _Found:
+        """What was found for this key."""
+        name = repr(key)
+        if name not in self._found:
+            self._found[name] = find()
+        found: _Found = self._found[name]
+        return found
 
     def forecast(self, run: RunConfig) -> Forecast:
         """What a run needs.
@@ -134,20 +141,21 @@ class Forecaster:
         """
         largest = max(dataset.batch_size for style in run.styles for dataset in style.datasets)
         subject = replace(self._subject, pictures=min(self._subject.pictures, largest))
-        dry = DryRun(run, self._outline, self._networks, subject)
+        dry = self._dry(run, subject)
         base, museum = dry.museum.base, dry.museum
         vae = own_bytes(base.vae.parameters())
         cached = run.training.cache_latents or run.training.cache_latents_to_disk
         trained = [vector for slot in museum.slots.slots.values() for vector in slot.vectors]
+        unet, sizes = self._unet(run)
         return Forecast(
-            unet=own_bytes(tensors_of(base.unet)) - _swapped_away(base.unet, run.base.swapped),
+            unet=unet - sum(sizes) + bytes_on_card(sizes, run.base.swapped),
             text=sum(own_bytes(tensors_of(encoder)) for encoder in base.text_encoders),
             vae=0 if cached else vae,
             trained=own_bytes([*museum.network.parameters(), *trained]),
             optimizer=self._optimizer(run, dry),
             kept=dry.kept,
-            step=self._step(run, subject, dry),
-            drawing=self._drawing(run, subject, dry) if subject.words else 0,
+            step=self._step(run, dry),
+            drawing=self._drawing(run, dry) if subject.words else 0,
             encoding=vae * cached + smallest_encoding(subject.size, base.vae.dtype),
         )
 
@@ -161,39 +169,45 @@ class Forecaster:
 
         None where no number does.
         """
-        unet: Any = DryRun(run, self._outline, self._networks, self._subject).museum.base.unet
-        sizes = [block_bytes(block) for block in swappable(unet)]
+        _, sizes = self._unet(run)
         whole = self.forecast(replace(run, base=replace(run.base, blocks_to_swap=0)))
         return fewest_blocks(sizes, card - DESKTOP - (whole.total - sum(sizes)))
 
-    def _step(self, run: RunConfig, subject: Subject, dry: DryRun) -> int:
-        """In how few bits weights are stored, and how many wait elsewhere, changes nothing here."""
-        base = run.base
-        laid_out = (base.mixed_precision, base.gradient_checkpointing, base.cpu_offload_checkpointing,
-                    base.stores_small or base.swapped > 0)  # fmt: skip
-        key = repr((laid_out, subject, run.network, run.method, run.replay, run.slot))
-        if key not in self._steps:
-            self._steps[key] = dry.step()
-        more = run.training.gradient_accumulation_steps > 1
-        gradients = own_bytes(p for p in dry.museum.network.parameters() if p.requires_grad)
-        return self._steps[key] + (gradients if more else 0)
+    def _dry(self, run: RunConfig, subject: Subject) -> DryRun:
+        """With weights as they are computed with: stored small or swapped, a step keeps a little less of them."""
+        usual = BaseConfig(run.base.path, mixed_precision=run.base.mixed_precision)
+        plain = replace(
+            run, base=replace(usual, clip_skip=run.base.clip_skip, max_token_length=run.base.max_token_length)
+        )
 
-    def _drawing(self, run: RunConfig, subject: Subject, dry: DryRun) -> int:
-        key = repr((run.base.mixed_precision, run.network, subject))
-        if key not in self._drawings:
-            self._drawings[key] = dry.drawing(1)
-        return self._drawings[key]
+        def make() -> DryRun:
+            return DryRun(plain, self._outline, self._networks, subject)
+
+        return self._once(make, "dry", plain.base, subject, run.network, run.method, run.replay, run.slot, run.loss)
+
+    def _unet(self, run: RunConfig) -> tuple[int, list[int]]:
+        """Bytes of the U-Net's weights as they are stored, and of those in each block that can be swapped."""
+
+        def find() -> tuple[int, list[int]]:
+            unet = laid_out_unet(self._networks, run.base)
+            return own_bytes(tensors_of(unet)), [block_bytes(block) for block in swappable(unet)]
+
+        return self._once(find, "unet", run.base.mixed_precision, run.base.precision)
+
+    def _step(self, run: RunConfig, dry: DryRun) -> int:
+        asked = run.base
+        how = (asked.gradient_checkpointing, asked.cpu_offload_checkpointing)
+        most = self._once(lambda: dry.step(asked), "step", how, id(dry))
+        if run.training.gradient_accumulation_steps > 1:  # gradients are there from the start
+            most += own_bytes(p for p in dry.museum.network.parameters() if p.requires_grad)
+        return most
+
+    def _drawing(self, run: RunConfig, dry: DryRun) -> int:
+        return self._once(lambda: dry.drawing(1), "drawing", run.base.mixed_precision, run.network, dry.subject)
 
     def _optimizer(self, run: RunConfig, dry: DryRun) -> int:
-        key = repr((run.optimizer, run.network, run.slot))
-        if key not in self._optimizers:
+        def find() -> int:
             groups = parameter_groups(run, dry.museum, dry.style)
-            moved = [p for group in groups if group["lr"] > 0 for p in group["params"]]
-            self._optimizers[key] = optimizer_bytes(run.optimizer, moved)
-        return self._optimizers[key]
+            return optimizer_bytes(run.optimizer, [p for group in groups if group["lr"] > 0 for p in group["params"]])
 
-
-def _swapped_away(unet: Any, count: int) -> int:
-    """Bytes of blocks that are not on the card at once."""
-    sizes = [block_bytes(block) for block in swappable(unet)] if count else []
-    return sum(sizes) - bytes_on_card(sizes, count) if count else 0
+        return self._once(find, "optimizer", run.optimizer, run.network, run.slot)

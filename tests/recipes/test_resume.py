@@ -155,6 +155,7 @@ def unfinished(school: School, teach: Teach, interrupt_in: Interrupt) -> School:
     [
         (["--learning_rate=0.02"], ("ink",), ["learning_rate was 0.01, now 0.02"]),
         (["--seed=8"], ("ink",), ["seed was 0, now 8"]),
+        (["--train_batch_size=3"], ("ink",), ["train_batch_size was 2, now 3"]),
         ([f"--max_train_steps={STEPS + 1}"], ("ink",), ["max_train_steps was 3, now 4"]),
         ([], ("neon",), ["style 'ink' was not finished"]),
     ],

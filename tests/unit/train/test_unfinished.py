@@ -62,6 +62,16 @@ def test_a_flag_that_one_version_does_not_know_counts_as_not_given() -> None:
             require_same(state(seed=0), origin(**{name: value}))
 
 
+def test_a_flag_that_changes_the_pictures_is_named_before_them() -> None:
+    before = {"seed": 0, "the pictures": "ab", "train_batch_size": 2}
+    with pytest.raises(ConfigError, match="train_batch_size was 2, now 3;"):
+        require_same(state(**before), origin(**{**before, "the pictures": "cd", "train_batch_size": 3}))
+    words = {"the pictures": "4 of ink"}
+    told = Origin("ink", {**before, "the pictures": "cd"}, words)
+    with pytest.raises(ConfigError, match=r"the pictures or their captions changed \(both: 4 of ink\);"):
+        require_same({**state(**before), "words": words}, told)
+
+
 @pytest.fixture
 def resuming(checkpoint: Path, tmp_path: Path) -> OutputConfig:
     """A run that resumes a state of step 20, beside an unfinished one of step 40."""
