@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger("museum")
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,22 @@ class CopyStream:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
+        self._pins = True
 
     def keep(self, tensor: Tensor) -> Tensor:
-        """The tensor in pinned memory, which torch hands out in powers of two: a third more in all than it holds."""
-        return tensor.cpu().pin_memory()
+        """The tensor in pinned memory, which torch hands out in powers of two: a third more in all than it holds.
+
+        Where the system pins no more (WSL allows half of the memory), as it is: its copies are waited for.
+        """
+        kept = tensor.cpu()
+        if self._pins:
+            try:
+                return kept.pin_memory()
+            except RuntimeError as error:
+                self._pins = False
+                reason = str(error).partition("\n")[0]
+                log.warning("no more host memory can be pinned, and steps will take longer: %s", reason)
+        return kept
 
     def send(self, kept: Sequence[Tensor]) -> Load:
         """Begin with copies as soon as what was queued so far is computed."""

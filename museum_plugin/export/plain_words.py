@@ -91,6 +91,7 @@ def learn_plain_words(
         lesson = _Lesson(museum, network, text, Random(plan.seed), tuple(styles))
         if not lesson.has_a_way:
             return PlainWords(network.tensors(), 1.0, 0.0)
+        log.info("plain words: the text encoder learns %s in %d steps", ", ".join(styles), plan.steps)
         layers = [[layer.down, layer.up] for layer in network.layers.values()]
         optimizer = torch.optim.Adam(
             [{"params": pair, "lr": plan.rate / min(pair[0].shape[1], len(pair[1]))} for pair in layers]

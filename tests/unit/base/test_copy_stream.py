@@ -118,5 +118,19 @@ def test_all_loads_share_one_stream_and_a_layout_is_kept(streams: Streams) -> No
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_where_no_more_can_be_pinned_a_tensor_is_kept_as_it_is(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_tensor: Tensor) -> Tensor:
+        raise RuntimeError("CUDA error: out of memory\nCompile with ...")
+
+    carrier, weight = CopyStream(CPU), torch.ones(3)
+    assert carrier.keep(weight) is not weight
+    monkeypatch.setattr(Tensor, "pin_memory", refuse)
+    assert carrier.keep(weight) is weight
+    assert torch.equal(carrier.send([carrier.keep(weight)]).tensors[0], weight)
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["CUDA error: out of memory"]
+
+
 def test_a_cuda_card_gets_a_stream_of_its_own(streams: Streams) -> None:
     assert isinstance(carrier_to(torch.device("cuda", 0)), CopyStream)
