@@ -98,16 +98,6 @@ def slot_noisy(style: str, share: float, seed: int) -> Damage:
     return Damage(f"slot of {style}: noise of {share:g}", apply)
 
 
-def swapped(style: str, other: str) -> Damage:
-    """Two slots trade places."""
-
-    def apply(numbers: Numbers) -> Numbers:
-        one, two = f"slot {style}", f"slot {other}"
-        return {**numbers, one: numbers[two], two: numbers[one]}
-
-    return Damage(f"slots of {style} and {other} swapped", apply)
-
-
 def mixed_with(other: Numbers, title: str, share: float) -> Damage:
     """`share` of the way to the LoRA of another museum of the same shape."""
 
@@ -130,9 +120,8 @@ def damages(styles: Sequence[str]) -> list[Damage]:
         *(scaled(factor) for factor in (0.0, 0.3, -1.0, 1.8, 2.5)),
         *(noisy(share, seed) for share, seed in ((0.3, 3), (0.6, 4), (1.0, 5))),
         *(fewer_ranks(kept) for kept in (1, 3)),
-        *(without(part) for part in ("attn1", "attn2", "ff_net", "up_blocks", "down_blocks")),
+        *(without(part) for part in ("attn2", "up_blocks", "down_blocks")),
         *(overwritten(first, last, share) for share in (0.6, 1.0)),
         *(slot_noisy(first, share, seed) for share, seed in ((1.0, 6), (3.0, 7))),
-        swapped(first, last),
     ]
     return [unharmed(), *mild, *severe]

@@ -6,8 +6,9 @@ Reads what `benchmarks/forgetting.py` wrote: museums after their second to last 
 pocket classifier a museum is ruined if an old style scores less than half of what it did when it was learned, or if
 fewer than half of the pictures without a trigger are drawn as the base draws them; it is good if every old style has
 four fifths of its score and nine tenths of those pictures are as the base's. What lies between is neither. The gate
-sees nothing of that classifier: it decides by the judge that is in every run. When its thresholds were set, the figures
-of all these museums were known, so this shows that they separate them, not that they would separate others.
+sees nothing of that classifier: it decides by the judge that is in every run, here by score and drift alone, as it
+judges museums of which nothing else is known. When its thresholds were set, the figures of all these museums were
+known, so this shows that they separate them, not that they would separate others.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Whether the gate tells ruined museums from good ones that were not known when its thresholds were set.
 
-python -m benchmarks.gate_held_out [--pictures 8] [--out output/gate_held_out]
+python -m benchmarks.gate_held_out [--pictures 6] [--steps 8] [--out output/gate_held_out]
+python -m benchmarks.gate_held_out --table [--out benchmarks/results/gate_held_out]
 
 Two museums of other styles, orders and seeds than `benchmarks.gate` reads are taught with the default method, and the
 second style of one of them also in ways that go wrong. All are then damaged in many ways, mild to severe
 (`benchmarks/damage.py`). What is ruined and what good is decided by the pocket classifier, by the rule of
 `benchmarks.gate`; the gate, with its default thresholds, knows nothing of it. Each museum's figures are written as soon
-as they are known; run again, it goes on.
+as they are known; run again, it goes on. `--table` reads them and asks the gate, which takes a second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import argparse
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,20 +26,20 @@ from torch import Tensor
 from benchmarks.damage import Damage, damages, mixed_with, numbers_of, put, unharmed
 from benchmarks.gate import BETWEEN, GOOD, RUINED, kind_of
 from benchmarks.lessons import run_config
-from benchmarks.pocket_pictures import PLAN as PLAN_OF_POCKET
-from benchmarks.pocket_pictures import Shown, show
+from benchmarks.pocket_pictures import PLAN, Shown, show
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.config.schema import GateConfig
+from museum_plugin.judge.as_learned import AsLearned
 from museum_plugin.judge.gate import objections
-from museum_plugin.judge.retention import NO_TRIGGER, draw, judge, relative_drift
-from museum_plugin.judge.signature import signature, signatures_of
+from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge
+from museum_plugin.judge.signature import signatures_of
+from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
 from museum_plugin.pocket.classifier import Classifier, load_classifier
 from museum_plugin.pocket.scenes import held_out_scenes
 from museum_plugin.pocket.styles import FLAT
 from museum_plugin.train.exhibition import exhibition_of
-from museum_plugin.train.finish import scores_before
 from museum_plugin.train.loop import train
 
 DRAWN_SEED = 90_000
@@ -63,25 +65,58 @@ COURSES = (
     Course("b", 12, B, ("--max_train_steps=150",)),
     Course("lock-without-old-styles", 15, A, ("--replay_per_style=0", "--max_train_steps=100"), "a"),
 )
-PLAN = replace(PLAN_OF_POCKET, steps=10)
-"""How the classifier's pictures are drawn."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One museum as classifier and gate see it."""
+    """One museum as classifier and judge see it: all that the gate looks at, so that it can be asked again."""
 
     name: str
-    kind: str
-    """ruined | between | good, by the classifier."""
     shares: dict[str, float]
     """Of its first score that each old style still has, by the classifier."""
     flat: float
     """Share of pictures without a trigger that are drawn flat, of the base's own."""
-    kept: dict[str, float]
-    """By the judge."""
+    before: dict[str, float]
+    """The judge's score of each old style when it was learned."""
+    scores: dict[str, float]
+    """The judge's score of each style now."""
     drift: float
-    objections: list[str]
+    effect_kept: dict[str, float]
+    pictures_moved: dict[str, float]
+    neutral_moved: float
+
+    @property
+    def kind(self) -> str:
+        """ruined | between | good, by the classifier."""
+        return kind_of(list(self.shares.values()), self.flat)
+
+    def objections(self, gate: GateConfig) -> list[str]:
+        """What a gate has against this museum."""
+        return objections(
+            Verdict(
+                names=tuple(self.scores),
+                scores=self.scores,
+                drift=self.drift,
+                confusion={},
+                latents={},
+                effect_kept=self.effect_kept,
+                pictures_moved=self.pictures_moved,
+                neutral_moved=self.neutral_moved,
+            ),
+            self.before,
+            gate,
+        )
+
+
+@dataclass
+class Learned:
+    """What each old style of a course was like right after it was learned."""
+
+    shown: dict[str, float] = field(default_factory=dict)
+    """Its score by the classifier."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Its score by the judge."""
+    seen: dict[str, AsLearned] = field(default_factory=dict)
 
 
 def by_name(name: str) -> Course:
@@ -111,78 +146,114 @@ def teach(course: Course, out: Path) -> None:
 
 
 class Examiner:
-    """Judges museums, and shows what they draw to the classifier."""
+    """Judges museums, and shows what they draw to the classifier.
 
-    def __init__(self, base: BaseModel, classifier: Classifier, pictures: int) -> None:
-        self.base, self._classifier = base, classifier
+    Args:
+        pictures: of each style, for the classifier.
+        steps: denoising steps of every picture, also of those that are judged.
+    """
+
+    def __init__(self, base: BaseModel, classifier: Classifier, pictures: int, steps: int) -> None:
+        self.base, self._classifier, self._steps = base, classifier, steps
         self._scenes = held_out_scenes()[:pictures]
         self._base_flat = self._show("").style_rate(FLAT)
         self._base_latents: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def _show(self, phrase: str) -> Shown:
-        return show(self.base, self._classifier, self._scenes, phrase, seed=DRAWN_SEED, plan=PLAN)
+        plan = replace(PLAN, steps=self._steps)
+        return show(self.base, self._classifier, self._scenes, phrase, seed=DRAWN_SEED, plan=plan)
 
-    def first_scores(self, out: Path, course: Course) -> dict[str, float]:
-        """By the classifier, of every old style right after it was learned; no museum may be attached."""
-        found = {}
-        for number, style in enumerate(course.styles[:-1], start=1):
-            museum = open_museum(file_after(out, course, number), self.base)
+    def _exhibition(self, ledger: Ledger) -> Exhibition:
+        """What the museum is judged on, with fewer steps."""
+        found = exhibition_of(ledger)
+        return replace(found, plan=replace(found.plan, steps=self._steps))
+
+    @torch.no_grad()
+    def as_learned(self, files: Mapping[str, Path]) -> Learned:
+        """Of old styles, each as the museum file draws it in which it is the newest; no museum may be attached."""
+        found = Learned()
+        for style, file in files.items():
+            museum = open_museum(file, self.base)
+            own = {style: signatures_of(museum.ledger.styles)[style]}
             with museum.attached():
-                found[style] = self._show(museum.phrase(style)).style_score(style)
+                verdict = judge(museum, self._exhibition(museum.ledger), own)
+                found.shown[style] = self._show(museum.phrase(style)).style_score(style)
+            found.scores[style], found.seen[style] = verdict.scores[style], verdict.seen[style]
         return found
 
     @torch.no_grad()
-    def case(self, name: str, museum: Museum, first: dict[str, float]) -> Case:
-        """Judge an attached museum.
-
-        Args:
-            first: by the classifier, the score of each old style when it was learned.
-        """
+    def case(self, name: str, museum: Museum, first: Learned) -> Case:
+        """Judge an attached museum: its newest style and those of which it is known what they were like."""
         ledger = museum.ledger
-        signatures = signatures_of(ledger.styles)
-        if ledger.museum_id not in self._base_latents:
-            with museum.disabled():
-                self._base_latents[ledger.museum_id] = draw(museum, exhibition_of(ledger), None)
-        bare = self._base_latents[ledger.museum_id]
-        old, before = {style: signatures[style] for style in first}, scores_before(museum)
-        verdict = judge(museum, exhibition_of(ledger), old, base_latents=bare)  # the new style has no say by default
-        drift = relative_drift(signature(verdict.latents[NO_TRIGGER]), signature(bare), signatures)
-        verdict = replace(verdict, drift=drift)
-        shares = {
-            style: self._show(museum.phrase(style)).style_score(style) / max(was, 1e-9) for style, was in first.items()
-        }
-        flat = self._show("").style_rate(FLAT) / max(self._base_flat, 1e-9)
-        found = objections(verdict, before, GateConfig())
-        kind = kind_of(list(shares.values()), flat)
-        return Case(name, kind, shares, flat, verdict.kept(before), verdict.drift, found)
+        judged = {*first.seen, museum.styles()[-1]}
+        signatures = {style: own for style, own in signatures_of(ledger.styles).items() if style in judged}
+        bare = self._base_latents.get(ledger.museum_id)
+        verdict = judge(museum, self._exhibition(ledger), signatures, learned=first.seen, base_latents=bare)
+        self._base_latents[ledger.museum_id] = verdict.latents[BASE]
+        return Case(
+            name=name,
+            shares={
+                style: self._show(museum.phrase(style)).style_score(style) / max(was, 1e-9)
+                for style, was in first.shown.items()
+            },
+            flat=self._show("").style_rate(FLAT) / max(self._base_flat, 1e-9),
+            before=first.scores,
+            scores=verdict.scores,
+            drift=verdict.drift,
+            effect_kept=verdict.effect_kept,
+            pictures_moved=verdict.pictures_moved,
+            neutral_moved=verdict.neutral_moved,
+        )
 
 
-def examine(out: Path, course: Course, ways: list[Damage], examiner: Examiner) -> list[Case]:
-    """The cases of one course's last museum file, each damaged in another way; those on disk are read."""
-    count = len(course.styles)
-    museum = open_museum(file_after(out, course, count), examiner.base)
+def examine(
+    out: Path, title: str, file: Path, learned: Mapping[str, Path], ways: list[Damage], examiner: Examiner
+) -> list[Case]:
+    """The cases of one museum file, each damaged in another way; those in `out` are read.
+
+    Args:
+        title: what the names of the cases begin with.
+        learned: old style -> the museum file in which it is the newest.
+    """
+    museum = open_museum(file, examiner.base)
     whole, cases = numbers_of(museum), []
-    first = examiner.first_scores(out, course)
+    first = examiner.as_learned(learned)
     with museum.attached():
         for way in ways:
-            name = f"{course.name}: {way.name}"
-            file = out / "cases" / f"{name.replace(' ', '_').replace(':', '').replace('%', '')}.json"
+            name = f"{title}: {way.name}"
+            file = out / f"{name.replace(' ', '_').replace(':', '').replace('%', '')}.json"
             if not file.exists():
                 put(museum, way.apply(whole))
                 case = examiner.case(name, museum, first)
-                file.parent.mkdir(exist_ok=True)
+                out.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps(asdict(case), indent=1))
             cases.append(Case(**json.loads(file.read_text())))
             print(line(cases[-1]), flush=True)
     return cases
 
 
+def cases_in(folder: Path) -> list[Case]:
+    """Those that were written there."""
+    return [Case(**json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+
+
 def line(case: Case) -> str:
     """A case in one line."""
-    seen = f"shares {min(case.shares.values()):.2f} flat {case.flat:.2f}"
-    judged = f"kept {min(case.kept.values()):.2f} drift {case.drift:.2f}"
-    return f"{case.kind:8} {'refused' if case.objections else 'accepted':9} {seen} | {judged} | {case.name}"
+    seen = f"shares {min(case.shares.values()):5.2f} flat {case.flat:.2f}"
+    effect, moved = min(case.effect_kept.values()), max(case.pictures_moved.values())
+    judged = f"effect {effect:5.2f} pictures {moved:.2f} drift {case.drift:.2f} neutral {case.neutral_moved:.2f}"
+    answer = "refused" if case.objections(GateConfig()) else "accepted"
+    return f"{case.kind:8} {answer:9} {seen} | {judged} | {case.name}"
+
+
+def summary(cases: list[Case]) -> str:
+    """How many of each kind are refused."""
+    lines = []
+    for kind in (RUINED, BETWEEN, GOOD):
+        same = [case for case in cases if case.kind == kind]
+        lines.append(f"{kind:8} {sum(bool(case.objections(GateConfig())) for case in same)} of {len(same)} refused")
+    return "\n".join(lines)
 
 
 def all_cases(out: Path, examiner: Examiner) -> list[Case]:
@@ -190,27 +261,33 @@ def all_cases(out: Path, examiner: Examiner) -> list[Case]:
     cases = []
     for course in COURSES:
         teach(course, out)
+        files = [file_after(out, course, count) for count in range(1, len(course.styles) + 1)]
         ways = [unharmed()]
         if not course.behind:
-            before = numbers_of(open_museum(file_after(out, course, len(course.styles) - 1), examiner.base))
-            mixed = [mixed_with(before, "the museum before", share) for share in (0.5, 1.0, -1.0)]
+            before = numbers_of(open_museum(files[-2], examiner.base))
+            mixed = [mixed_with(before, "the museum before", share) for share in (1.0, -1.0)]
             ways = [*damages(course.styles), *mixed]
-        cases += examine(out, course, ways, examiner)
+        learned = dict(zip(course.styles[:-1], files[:-1], strict=True))
+        cases += examine(out / "cases", course.name, files[-1], learned, ways, examiner)
     return cases
 
 
 def main() -> None:
     """Teach and judge what is missing, and print how many of each kind are refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=8, help="drawn for each score of the classifier")
+    parser.add_argument("--pictures", type=int, default=6, help="drawn for each score of the classifier")
+    parser.add_argument("--steps", type=int, default=8, help="denoising steps of each picture")
     parser.add_argument("--out", type=Path, default=Path("output/gate_held_out"))
+    parser.add_argument("--table", action="store_true", help="only read the cases (*.json) in --out")
     args = parser.parse_args()
-    logging.getLogger("museum").setLevel(logging.WARNING)
-    base = load_base(run_config("museum", 0, args.out, "ink", []).base.path)
-    cases = all_cases(args.out, Examiner(base, load_classifier(), args.pictures))
-    for kind in (RUINED, BETWEEN, GOOD):
-        same = [case for case in cases if case.kind == kind]
-        print(f"{kind:8} {sum(bool(case.objections) for case in same)} of {len(same)} refused")
+    if args.table:
+        cases = cases_in(args.out)
+        print("\n".join(map(line, cases)))
+    else:
+        logging.getLogger("museum").setLevel(logging.WARNING)
+        base = load_base(run_config("museum", 0, args.out, "ink", []).base.path)
+        cases = all_cases(args.out, Examiner(base, load_classifier(), args.pictures, args.steps))
+    print(summary(cases))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from museum_plugin.cli.list_styles import kept_text, minute, score
 from museum_plugin.cli.text_lines import counted, entry, indented, table
 from museum_plugin.judge.matrix import average_forgetting, backward_transfer
 from museum_plugin.museum.latest_scores import changed_scores, scores_now
-from museum_plugin.museum.ledger import Ledger
+from museum_plugin.museum.ledger import AS_LEARNED, Ledger
 
 _LONGEST_VALUE = 400
 """Letters of one value; `--json` shows all of it."""
@@ -37,7 +37,8 @@ def style_lines(ledger: Ledger, name: str) -> list[str]:
         *entry("pictures", f"fingerprint {record.data_fingerprint}"),
         *entry("method", record.method + (f", weights: {weights}" if weights else "")),
         *entry("signature", _numbers(record.signature)),
-        *[line for key, value in record.extra.items() for line in entry(key, *_texts(value))],
+        *entry("as learned", _numbers(record.extra.get(AS_LEARNED, {}))),
+        *[line for key, value in record.extra.items() if key != AS_LEARNED for line in entry(key, *_texts(value))],
         "",
         "score after each style since",
         *indented(_score_lines(ledger, number - 1)),
@@ -83,13 +84,15 @@ def _score_lines(ledger: Ledger, index: int) -> list[str]:
     return table([("", "score", "kept"), *rows], right=(1, 2))
 
 
-def _numbers(signature: dict[str, Any]) -> str:
-    """What a signature holds, without its hundreds of numbers."""
-    parts = [f"{name} of {counted(_count(value), 'number')}" for name, value in signature.items()]
+def _numbers(held: dict[str, Any]) -> str:
+    """What a table holds, without its hundreds of numbers."""
+    parts = [f"{name} of {counted(_count(value), 'number')}" for name, value in held.items()]
     return ", ".join(parts) + " (--json shows them)" if parts else "none"
 
 
 def _count(value: object) -> int:
+    if isinstance(value, dict):
+        return sum(map(_count, value.values()))
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 

@@ -2,6 +2,7 @@
 
 signature.py       statistics of latents, the distance of two of them, the score of a style
 retention.py       the same prompts and seeds through base and museum -> a verdict on every style
+as_learned.py      what a style did right after it was learned, in few numbers, and what is left of it
 prediction_drift.py  how far predictions have moved on fixed (latent, t, prompt) triples
 confusion.py       as which style each trigger's pictures are seen
 memorization.py    how near drawn pictures come to training pictures

@@ -11,6 +11,7 @@ from torch import Tensor
 from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import BaseModel
 from museum_plugin.config.schema import GateConfig
+from museum_plugin.judge.as_learned import as_learned
 from museum_plugin.judge.confusion import Confusion, confusion_matrix
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.memorization import Memorization, memorization
@@ -54,6 +55,9 @@ class Findings:
             "learned": dict(self.learned),
             "kept": verdict.kept(self.learned),
             "drift": verdict.drift,
+            "effect_kept": dict(verdict.effect_kept),
+            "pictures_moved": dict(verdict.pictures_moved),
+            "neutral_moved": verdict.neutral_moved,
             "prediction_drift": dict(self.prediction_drift),
             "statistics_shift": dict(self.statistics_shift),
             "confusion": {name: dict(row) for name, row in self.confusion.items()},
@@ -84,7 +88,8 @@ def examine(
     records = {record.name: record for record in now.ledger.styles}
     signatures = signatures_of(now.ledger.styles)
     with now.attached():
-        verdict = judge(now, exhibition, signatures, base_latents=base_latents)
+        known = as_learned(now.ledger.styles)
+        verdict = judge(now, exhibition, signatures, learned=known, base_latents=base_latents)
     if before is None:
         before = drawn_before(earlier, exhibition) if earlier else {}
     old = earlier.styles() if earlier else now.styles()[:-1]

@@ -47,6 +47,9 @@ def _more(content: PageContent, name: str) -> str:
         parts.append(f"predictions moved {findings.prediction_drift[name]:.2f}")
     if name in findings.statistics_shift:
         parts.append(f"pictures moved {findings.statistics_shift[name]:.2f} of the way to the base")
+    if name in findings.verdict.effect_kept:
+        kept, moved = findings.verdict.effect_kept[name], findings.verdict.pictures_moved[name]
+        parts.append(f"since it was learned: {percent(max(0.0, kept))} of its effect kept, pictures moved {moved:.2f}")
     parts.append(f"{percent(findings.confusion[name][name])} seen as {name}")
     if name in findings.memorization:
         memory = findings.memorization[name]

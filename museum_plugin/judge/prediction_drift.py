@@ -53,18 +53,25 @@ def fixed_triples(
 
 
 @torch.no_grad()
-def predictions(museum: Museum, triples: Triples, prompts: Sequence[str], text: TextEncoding) -> Tensor:
+def predictions(
+    museum: Museum, triples: Triples, prompts: Sequence[str], text: TextEncoding, at_once: int | None = None
+) -> Tensor:
     """What a museum predicts, (K * N, C, h, w) float32 on the CPU; inside `disabled()`, what the bare base does.
 
     Args:
         museum: attached.
         prompts: one for each of the N pictures.
+        at_once: how many pictures go through the U-Net together; None: all N.
     """
     base, denoiser = museum.base, Denoiser(museum.base)
     states = encode_prompts(base, prompts, text)
+    count = at_once or len(prompts)
     parts = [
-        denoiser.predict(noisy.to(base.device), t.to(base.device), states)
+        denoiser.predict(
+            noisy[at : at + count].to(base.device), t[at : at + count].to(base.device), states[at : at + count]
+        )
         for noisy, t in zip(triples.noisy.chunk(triples.levels), triples.t.chunk(triples.levels), strict=True)
+        for at in range(0, len(prompts), count)
     ]
     return torch.cat(parts).cpu()
 

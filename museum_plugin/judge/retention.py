@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.sampler import SamplingPlan, drawn_at_once, sample_latents
 from museum_plugin.data.captions import with_trigger
 from museum_plugin.errors import BaseModelError, ConfigError, MuseumFileError, TrainingError
+from museum_plugin.judge.as_learned import AsLearned, effect_kept, pictures_moved, sketch
 from museum_plugin.judge.matrix import kept_share, percent
+from museum_plugin.judge.prediction_drift import fixed_triples, prediction_drift, predictions
 from museum_plugin.judge.signature import Signature, distance, signature, style_score
 from museum_plugin.museum.museum import Museum
 
@@ -62,6 +65,15 @@ class Verdict:
     """For each style the one whose signature its pictures are nearest to; itself where all is well."""
     latents: dict[str, Tensor]
     """(N, C, h, w) float32 on the CPU for each column: BASE, NO_TRIGGER, then every style."""
+    effect_kept: dict[str, float] = field(default_factory=dict)
+    """Of each style of which it is known what it did when it was learned; see `effect_kept`."""
+    pictures_moved: dict[str, float] = field(default_factory=dict)
+    """The same of its pictures; see `pictures_moved`."""
+    neutral_moved: float = 0.0
+    """`prediction_drift` of prompts without a trigger from the base's, by the mean effect of those styles when they
+    were learned; of all as they are now, where it is known of none."""
+    seen: dict[str, AsLearned] = field(default_factory=dict)
+    """What each style does now."""
 
     def kept(self, before: Mapping[str, float]) -> dict[str, float]:
         """`kept_share` of each old style.
@@ -82,10 +94,14 @@ class Verdict:
         lines = []
         for name in self.names:
             now = self.scores[name]
+            kept_effect = self.effect_kept.get(name)
+            effect = "" if kept_effect is None else f", {percent(max(0.0, kept_effect))} of its effect"
             if before.get(name, now) < MEASURABLE:
-                lines.append(f"{name} is too near to what the base draws for its statistics to tell ({now:.2f})")
+                lines.append(
+                    f"{name} is too near to what the base draws for its statistics to tell ({now:.2f}){effect}"
+                )
             elif name in kept:
-                lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f})")
+                lines.append(f"{name} keeps {percent(kept[name])} ({before[name]:.2f} -> {now:.2f}){effect}")
             else:
                 lines.append(f"{name} is new: {now:.2f}")
         mixed = [(name, self.confusion[name]) for name in self.names if self.confusion[name] != name]
@@ -138,6 +154,7 @@ def judge(
     exhibition: Exhibition,
     signatures: Mapping[str, Signature],
     *,
+    learned: Mapping[str, AsLearned] | None = None,
     base_latents: Tensor | None = None,
 ) -> Verdict:
     """Draw every style, no style and the bare base, and measure them. Nothing is changed. Source: ours.
@@ -145,6 +162,7 @@ def judge(
     Args:
         museum: attached.
         signatures: of each style's own training pictures, in the order of learning.
+        learned: what styles did when they were learned, with this exhibition, as far as it is known.
         base_latents: what the bare base drew for this exhibition (`latents[BASE]` of an earlier verdict); saves
             drawing it again.
     Raises:
@@ -159,13 +177,51 @@ def judge(
     drawn = {name: draw(museum, exhibition, name) for name in signatures}
     base = signature(latents[BASE])
     found = {name: signature(pictures) for name, pictures in drawn.items()}
+    effects = _effects(museum, exhibition, latents[BASE], (None, *signatures))
+    seen = {name: AsLearned(found[name], sketch(effects[name])) for name in signatures}
+    then = {name: was for name, was in (learned or {}).items() if name in seen}
+    scale = list((then or seen).values())  # not by what is judged, where there is something else
+    strength = sum(was.strength for was in scale) / len(scale)
+    away = sum(distance(was.drawn, base) for was in scale) / len(scale)
     return Verdict(
         names=tuple(signatures),
         scores={name: style_score(found[name], style, base) for name, style in signatures.items()},
         drift=relative_drift(signature(latents[NO_TRIGGER]), base, signatures),
         confusion={name: nearest_style(found[name], signatures) for name in signatures},
         latents=latents | drawn,
+        effect_kept={name: effect_kept(seen[name].effect, was.effect, strength) for name, was in then.items()},
+        pictures_moved={n: pictures_moved(seen[n].drawn, was.drawn, base, away) for n, was in then.items()},
+        neutral_moved=prediction_drift(effects[None].square().mean().sqrt().item(), strength),
+        seen=seen,
     )
+
+
+def look_at(museum: Museum, exhibition: Exhibition, styles: Sequence[str]) -> dict[str, AsLearned]:
+    """What styles do, without judging it.
+
+    Args:
+        museum: attached.
+    Raises:
+        ConfigError, BaseModelError, TrainingError: see `judge`.
+    """
+    effects = _effects(museum, exhibition, _draw_base(museum, exhibition), styles)
+    return {name: AsLearned(signature(draw(museum, exhibition, name)), sketch(effects[name])) for name in styles}
+
+
+def _effects(
+    museum: Museum, exhibition: Exhibition, base_latents: Tensor, styles: Sequence[str | None]
+) -> dict[str | None, Tensor]:
+    """(K * N, C, h, w) for each style: its predictions less the bare base's, on the base's pictures under noise."""
+    triples = fixed_triples(Denoiser(museum.base), base_latents, exhibition.seeds)
+    count = drawn_at_once(museum.base, exhibition.plan, exhibition.batch_size)
+
+    def predicted(phrase: str) -> Tensor:
+        prompts = [prompt_for(prompt, phrase) for prompt in exhibition.prompts]
+        return predictions(museum, triples, prompts, exhibition.plan.text, count)
+
+    with museum.disabled():
+        bare = predicted("")
+    return {style: predicted(museum.phrase(style)) - bare for style in styles}
 
 
 def _draw_base(museum: Museum, exhibition: Exhibition) -> Tensor:

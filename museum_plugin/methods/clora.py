@@ -6,7 +6,7 @@ from torch import Tensor
 
 from museum_plugin.losses.self_regularization import self_regularization_penalty
 from museum_plugin.losses.weight_regularization import LowRank
-from museum_plugin.methods.method import Step, StyleStart, Term
+from museum_plugin.methods.method import Reads, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"self_regularization": 30.0}
@@ -21,6 +21,7 @@ class SelfRegularization(Term):
     """
 
     name = "self_regularization"
+    reads = Reads.LORA
 
     def begin_style(self, start: StyleStart) -> None:
         self._previous = [LowRank(w.up.clone(), w.down.clone(), w.scale) for w in _updates(start.museum, detach=True)]

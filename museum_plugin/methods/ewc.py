@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from museum_plugin.losses.elastic_weights import elastic_penalty
-from museum_plugin.methods.method import FISHER, Step, StyleStart, Term
+from museum_plugin.methods.method import FISHER, Reads, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"elastic_weights": 30.0}
@@ -20,6 +20,7 @@ class ElasticWeights(Term):
     """
 
     name = "elastic_weights"
+    reads = Reads.LORA
     needs = frozenset({FISHER})
 
     def begin_style(self, start: StyleStart) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +22,14 @@ FISHER = "fisher"
 """Need: how much old styles depend on each number of the LoRA, measured on the bank once a style."""
 FEATURES = "features"
 """Need: the U-Net blocks' outputs for the bank's batch, and the previous museum's for the same."""
+
+
+class Reads(Enum):
+    """What a penalty is computed from. Each kind has a backward pass of its own: two are never in memory at once."""
+
+    PICTURES = "the pass over the style's pictures"
+    LORA = "the LoRA's own numbers alone"
+    BANK = "the pass over the bank's batch"
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class Step:
     """(R,) at the timesteps of the bank's batch."""
     features: tuple[Tensor, ...] = ()
     """The student's block outputs for the bank's batch."""
+    bank_weight: float = 1.0
+    """Of penalties on the bank's batch: above 1 where not every step has one."""
 
 
 class Term:
@@ -67,6 +78,8 @@ class Term:
 
     name: str
     needs: frozenset[str] = frozenset()
+    reads = Reads.PICTURES
+    """What its penalty is computed from; where that is the bank's batch and a step has none, the penalty is None."""
     grows = False
     """Whether each style after the first gets a rank block of its own, `network_dim` wide."""
 

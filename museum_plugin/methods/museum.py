@@ -11,7 +11,7 @@ from museum_plugin.losses.denoising import min_snr_weight
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
 from museum_plugin.losses.weight_regularization import LowRank, SecondMoment, feature_lock_penalty
 from museum_plugin.methods.bank import of_kind
-from museum_plugin.methods.method import MOMENTS, REPLAY, Step, StyleStart, Term
+from museum_plugin.methods.method import MOMENTS, REPLAY, Reads, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"function_lock": 3.0, "feature_lock": 3.0}
@@ -26,6 +26,7 @@ class FeatureLock(Term):
     """
 
     name = "feature_lock"
+    reads = Reads.LORA
     needs = frozenset({REPLAY, MOMENTS})
 
     def begin_style(self, start: StyleStart) -> None:
@@ -67,6 +68,7 @@ class FunctionLock(Term):
     """
 
     name = "function_lock"
+    reads = Reads.BANK
     needs = frozenset({REPLAY})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from museum_plugin.losses.orthogonality import orthogonality_penalty
-from museum_plugin.methods.method import Step, StyleStart, Term
+from museum_plugin.methods.method import Reads, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"orthogonality": 1.0}
@@ -20,6 +20,7 @@ class Orthogonality(Term):
     """
 
     name = "orthogonality"
+    reads = Reads.LORA
     grows = True
 
     def begin_style(self, start: StyleStart) -> None:

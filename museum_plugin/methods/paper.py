@@ -9,7 +9,7 @@ from museum_plugin.losses.function_lock import balanced_mean
 from museum_plugin.losses.style_distillation import style_distillation_loss, style_distillation_weight
 from museum_plugin.losses.weight_regularization import LowRank, weight_cosine_penalty
 from museum_plugin.methods.bank import of_kind
-from museum_plugin.methods.method import FEATURES, REPLAY, Step, StyleStart, Term
+from museum_plugin.methods.method import FEATURES, REPLAY, Reads, Step, StyleStart, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"style_distillation": 0.1, "weight_regularization": 1.0, "feature_regularization": 1.0}
@@ -36,6 +36,7 @@ class WeightRegularization(Term):
     """The shared LoRA keeps the direction it had. Source: the paper's weight part, by cosine similarity."""
 
     name = "weight_regularization"
+    reads = Reads.LORA
 
     def begin_style(self, start: StyleStart) -> None:
         self._previous: list[LowRank] | None = None
@@ -56,6 +57,7 @@ class FeatureRegularization(Term):
     """The blocks' outputs on the bank's states stay those of the previous museum. Source: the paper's feature part."""
 
     name = "feature_regularization"
+    reads = Reads.BANK
     needs = frozenset({REPLAY, FEATURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

@@ -27,6 +27,9 @@ from museum_plugin.museum.ledger_json import (
 REMOVED = "removed"
 """Extra field of a ledger: a table for each style that was taken out, oldest first."""
 
+AS_LEARNED = "as_learned"
+"""Extra field of a style's record: what it did right after it was learned; see `judge/as_learned.py`."""
+
 
 @dataclass(frozen=True)
 class StyleRecord:

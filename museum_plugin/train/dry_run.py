@@ -29,7 +29,7 @@ from museum_plugin.losses.weight_regularization import SecondMoment
 from museum_plugin.methods import build_terms
 from museum_plugin.methods.bank import ReplayBatch
 from museum_plugin.methods.material import watched_blocks
-from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, StyleStart
+from museum_plugin.methods.method import FEATURES, FISHER, MOMENTS, NEW_PICTURES, REPLAY, Reads, StyleStart
 from museum_plugin.methods.moments import DIRECTIONS, InputMoment, measured_modules
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
@@ -40,7 +40,18 @@ from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.museum.triggers import single_token
 from museum_plugin.train.setup import text_is_frozen
 from museum_plugin.train.start import asked_shapes
-from museum_plugin.train.step import PassOptions, ReplayInputs, StyleBatch, loss_terms, rng_for, student_pass
+from museum_plugin.train.step import (
+    PassOptions,
+    ReplayInputs,
+    StyleBatch,
+    add_gradients,
+    fits_beside,
+    loss_terms,
+    penalties,
+    replay_pass,
+    rng_for,
+    student_pass,
+)
 
 HALVES = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 _META = torch.device("meta")
@@ -95,20 +106,27 @@ class DryRun:
         Args:
             asked: how what a step keeps is checkpointed; None: as the run says.
         """
-        museum, run = self.museum, self.run
-        _checkpoint(museum.base.unet, asked or run.base)
+        museum, run = self.museum, replace(self.run, base=asked or self.run.base)
+        _checkpoint(museum.base.unet, run.base)
         denoiser, text = Denoiser(museum.base), TextEncoding.of(run.base)
         states = StateCache(museum, text) if text_is_frozen(run, museum) else None
         options = PassOptions(run.loss, text, self._watched, states=states)
         with self._counting() as counted, museum.attached():
             with AsOnCard(None):
                 replay = self._replay(text) if self.has_bank else None
+            batch = self._batch()
+            apart = run.replays_apart or not fits_beside(batch, replay)
+            kinds = (Reads.PICTURES,) if apart else tuple(Reads)
             with AsOnCard(self._half) as card:
-                done = student_pass(museum, denoiser, self._batch(), rng_for(0, _STYLE, 0), replay, options)
-                found = loss_terms(museum, done, self.terms, run.loss, denoiser.prediction_type)
-                total = torch.stack(list(found.values())).sum()
-                card.end_of_pass()
-                run_backward(total)
+                done = student_pass(museum, denoiser, batch, rng_for(0, _STYLE, 0), options, None if apart else replay)
+                _backward(loss_terms(museum, done, self.terms, run.loss, denoiser.prediction_type, *kinds), card)
+            if apart:
+                with AsOnCard(self._half) as card:
+                    _backward(penalties(museum, done.step, self.terms, Reads.LORA), card)
+            if apart and replay is not None:
+                with AsOnCard(self._half) as card:
+                    seen = replay_pass(denoiser, done.step, replay, self._watched)
+                    _backward(penalties(museum, seen, self.terms, Reads.BANK), card)
         self._forget_gradients()
         return counted.most
 
@@ -139,7 +157,8 @@ class DryRun:
 
     def _replay(self, text: TextEncoding) -> ReplayInputs:
         """The bank's batch of a step; its predictions are those of nobody."""
-        museum, count = self.museum, self.run.replay.anchors_beside(self.subject.pictures)
+        museum, pictures = self.museum, self.subject.pictures
+        count = max(self.run.replay.anchors_at(pictures, number) for number in range(2))
         noisy = torch.empty(count, 4, *self._latent(self.subject.bank_size), device=_META)
         t, prompts = torch.zeros(count, dtype=torch.long, device=_META), ("a picture",) * count
         with torch.set_grad_enabled(self.run.network.train_text_encoder):
@@ -184,6 +203,11 @@ class DryRun:
     def _forget_gradients(self) -> None:
         for parameter in self.museum.network.parameters():
             parameter.grad = None
+
+
+def _backward(found: dict[str, Tensor], card: AsOnCard) -> None:
+    card.end_of_pass()
+    add_gradients(found, 1, run_backward)
 
 
 def laid_out_unet(networks: EmptyNetworks, asked: BaseConfig) -> Any:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from museum_plugin.base.sampler import SamplingPlan
 from museum_plugin.config.schema import RunConfig
-from museum_plugin.judge.retention import Exhibition, draw
-from museum_plugin.judge.signature import signature
+from museum_plugin.judge.as_learned import with_as_learned
+from museum_plugin.judge.retention import Exhibition, look_at
 from museum_plugin.museum.importing import METHOD
-from museum_plugin.museum.ledger import Ledger, StyleRecord
+from museum_plugin.museum.ledger import AS_LEARNED, Ledger, StyleRecord
 from museum_plugin.museum.museum import Museum
 
 _EXHIBITED = 6
@@ -38,23 +38,27 @@ def exhibition_of(ledger: Ledger) -> Exhibition:
 
 
 def is_unmeasured(record: StyleRecord) -> bool:
-    """Whether a style came with another LoRA, and nothing has been taught since."""
+    """Whether a style came with another LoRA, or from an earlier Museum, and nothing has been taught since."""
+    return AS_LEARNED not in record.extra and (_is_imported(record) or bool(record.signature))
+
+
+def _is_imported(record: StyleRecord) -> bool:
     return record.method == METHOD and not record.signature
 
 
 def measured(museum: Museum, ledger: Ledger) -> Ledger:
-    """The ledger with what imported styles look like, as the museum draws them now: from here on that is a score of 1.
+    """The ledger with what unmeasured styles do now: from here on they are held to that.
 
-    Their own pictures, by which other styles are measured, are not known.
+    Of imported ones it is a score of 1, since their own pictures, by which other styles are measured, are not known.
 
     Args:
         museum: attached, before the first lesson.
         ledger: with an exhibition.
     """
+    seen = look_at(museum, exhibition_of(ledger), [record.name for record in ledger.styles if is_unmeasured(record)])
     styles = []
     for record in ledger.styles:
-        if is_unmeasured(record):
-            seen = signature(draw(museum, exhibition_of(ledger), record.name))
-            record = replace(record, signature=seen.to_dict(), scores={record.name: 1.0})
-        styles.append(record)
+        if _is_imported(record):
+            record = replace(record, signature=seen[record.name].drawn.to_dict(), scores={record.name: 1.0})
+        styles.append(with_as_learned(record, seen[record.name]) if record.name in seen else record)
     return replace(ledger, styles=tuple(styles))

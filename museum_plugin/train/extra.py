@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from museum_plugin.judge.as_learned import as_learned
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.retention import BASE
 from museum_plugin.train.calendar import Calendar
@@ -66,7 +67,8 @@ def _judge(room: Classroom, lesson: Lesson, base_latents: Tensor | None) -> tupl
     if not room.accelerator.is_main_process:
         return [], None
     museum = room.museum
-    verdict = judge_aside(museum, exhibition_of(museum.ledger), signatures_with(museum, lesson), base_latents)
+    known = as_learned(museum.ledger.styles)
+    verdict = judge_aside(museum, exhibition_of(museum.ledger), signatures_with(museum, lesson), known, base_latents)
     against = objections(verdict, what_was_learned(museum.ledger.styles), room.run.gate)
     lesson.training.course.verdict = None if against else verdict
     return against, verdict.latents[BASE]

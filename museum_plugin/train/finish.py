@@ -10,6 +10,7 @@ from pathlib import Path
 from museum_plugin.base.encode import decode_latents
 from museum_plugin.config.schema import GateConfig, OutputConfig
 from museum_plugin.errors import GateError
+from museum_plugin.judge.as_learned import as_learned, with_as_learned
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.grid import write_grid
 from museum_plugin.judge.matrix_picture import write_matrix
@@ -121,7 +122,7 @@ def refusal(museum: Museum, before: Path, beside: Path, grid: Path, against: lis
 
 
 def judge_newest(museum: Museum, verdict: Verdict | None = None) -> Verdict:
-    """Judge all styles, and give the newest one's record the scores.
+    """Judge all styles, and give the newest one's record the scores and what it does: it is held to that from now on.
 
     Args:
         verdict: of the museum as it is, if it was judged already.
@@ -129,8 +130,11 @@ def judge_newest(museum: Museum, verdict: Verdict | None = None) -> Verdict:
         TrainingError, BaseModelError: what the museum or its base draws is not finite.
     """
     ledger = museum.ledger
-    verdict = verdict or judge(museum, exhibition_of(ledger), signatures_of(ledger.styles))
-    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], replace(ledger.styles[-1], scores=verdict.scores)))
+    if verdict is None:
+        signatures, learned = signatures_of(ledger.styles), as_learned(ledger.styles)
+        verdict = judge(museum, exhibition_of(ledger), signatures, learned=learned)
+    newest = with_as_learned(replace(ledger.styles[-1], scores=verdict.scores), verdict.seen[ledger.styles[-1].name])
+    museum.ledger = replace(ledger, styles=(*ledger.styles[:-1], newest))
     return verdict
 
 

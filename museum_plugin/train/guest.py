@@ -81,16 +81,17 @@ class GuestStyle:
     def name(self) -> str:
         return str(self.run.styles[0].name)
 
-    def penalties(self, seen: Seen, rng: Rng, *, checkpointing: bool) -> dict[str, Tensor]:
+    def penalties(self, seen: Seen, rng: Rng, number: int, *, checkpointing: bool) -> dict[str, Tensor]:
         """The weighted terms of one micro-step, by name; the bank's batch has a pass of its own.
 
         Args:
+            number: of the micro-step, counted from 0.
             checkpointing: the U-Net keeps no activations; some ways of doing so ask that an input has a gradient.
         """
         museum, bank, denoiser = self.museum, self.material.bank, Denoiser(self.museum.base)
         replay, replay_pred, features = None, None, list[Tensor]()
-        if bank is not None:
-            count = self.run.replay.anchors_beside(len(seen.noisy))
+        count = self.run.replay.anchors_at(len(seen.noisy), number)
+        if bank is not None and count:
             replay = bank.batch(count, rng.python, museum.base.device)
             noisy = replay.noisy.requires_grad_(checkpointing)
             with denoiser.watch(self.material.watched) as features:
@@ -104,6 +105,7 @@ class GuestStyle:
             replay_pred=replay_pred,
             replay_alpha_bar=denoiser.alpha_bar(replay.t) if replay else None,
             features=tuple(features),
+            bank_weight=self.run.replay.weight_at(len(seen.noisy)),
         )
         return penalties(museum, step, self.terms)
 

@@ -119,7 +119,8 @@ class GuestLoop:
         if self._seen is None or self.style is None:
             return loss
         with accelerator.autocast():
-            found = self.style.penalties(self._seen, rng_for(*self._key()), checkpointing=self.checkpointing)
+            number = self.steps * PartialState().num_processes + self._key()[-1]
+            found = self.style.penalties(self._seen, rng_for(*self._key()), number, checkpointing=self.checkpointing)
         bad = [name for name, value in found.items() if not torch.isfinite(value)]
         if bad:
             raise NotFiniteError(f"style {self._name!r}: {', '.join(bad)} is not finite. {_NOTHING_KEPT}")

@@ -51,15 +51,20 @@ def prompts(batch: Batch, phrase: str) -> tuple[str, ...]:
     return tuple(prompt(caption, picture.caption, picture.subset.is_reg) for caption, picture in pairs)
 
 
-def replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int) -> ReplayInputs | None:
-    """The bank's batch of a step, beside so many pictures of the style; None without a bank."""
-    if lesson.bank is None:
+def replay_inputs(room: Classroom, lesson: Lesson, rng: Rng, pictures: int, number: int) -> ReplayInputs | None:
+    """The bank's batch of a micro-step, beside so many pictures of the style; None without a bank or where none is due.
+
+    Args:
+        number: of the micro-step, counted over all processes.
+    """
+    count = room.run.replay.anchors_at(pictures, number)
+    if lesson.bank is None or not count:
         return None
-    batch = lesson.bank.batch(room.run.replay.anchors_beside(pictures), rng.python, room.museum.base.device)
+    batch, weight = lesson.bank.batch(count, rng.python, room.museum.base.device), room.run.replay.weight_at(pictures)
     if room.run.network.train_text_encoder:
         with room.museum.slots.plain(batch.plain):
-            return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text))
-    return ReplayInputs(batch, lesson.states.states(batch.prompts, batch.plain))
+            return ReplayInputs(batch, encode_prompts(room.museum.base, batch.prompts, lesson.options.text), weight)
+    return ReplayInputs(batch, lesson.states.states(batch.prompts, batch.plain), weight)
 
 
 def _is_cached(room: Classroom) -> bool:

@@ -16,6 +16,7 @@ from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import Interrupted, NoRoomError, NotFiniteError
+from museum_plugin.methods.method import Reads
 from museum_plugin.museum.norms import limit_norms
 from museum_plugin.train.between import save_progress
 from museum_plugin.train.blocks_to_swap import with_blocks_counted
@@ -52,7 +53,18 @@ from museum_plugin.train.start import (
     with_base_weights,
     with_noise_schedule,
 )
-from museum_plugin.train.step import loss_terms, not_finite, not_finite_error, number_for, rng_for, student_pass
+from museum_plugin.train.step import (
+    add_gradients,
+    fits_beside,
+    loss_terms,
+    not_finite,
+    not_finite_error,
+    number_for,
+    penalties,
+    replay_pass,
+    rng_for,
+    student_pass,
+)
 from museum_plugin.train.stop import StopRequest
 from museum_plugin.train.validation import validation_is_due, validation_loss
 from museum_plugin.train.watch import begin_watch, judge_if_due
@@ -185,23 +197,41 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
 
 
 def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
-    """One micro-step: teachers' numbers, the student's pass, its terms, the gradients. Returns the weighted terms."""
+    """One micro-step: the student's pass and all terms, or one kind of terms after another, each with its gradients.
+
+    Returns:
+        the weighted terms by name; their sum is what is minimised.
+    Raises:
+        NotFiniteError: one of them is not finite.
+    """
     run, accelerator = room.run, room.accelerator
     part = micro * accelerator.num_processes + accelerator.process_index
+    terms, micro_steps = lesson.training.terms, lesson.order.micro_steps(step)
     rng = rng_for(run.training.seed, lesson.name, step, part)
     shown = reader.batch(step, micro)
     batch = style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
-        replay = replay_inputs(room, lesson, rng, len(shown.pictures))
+        replay = replay_inputs(room, lesson, rng, len(shown.pictures), lesson.order.index(step, micro))
+        apart = run.replays_apart or not fits_beside(batch, replay)
         with accelerator.autocast():
-            done = student_pass(room.museum, room.denoiser, batch, rng, replay, lesson.options)
-            found = loss_terms(room.museum, done, lesson.training.terms, run.loss, room.denoiser.prediction_type)
-        bad = not_finite(found)
-        if any_process(accelerator, bool(bad)):
-            raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
-        total = torch.stack(list(found.values())).sum() / lesson.order.micro_steps(step)
-        if total.requires_grad:  # not where dropout left out every layer
-            accelerator.backward(total)
+            done = student_pass(room.museum, room.denoiser, batch, rng, lesson.options, None if apart else replay)
+            kinds = (Reads.PICTURES,) if apart else tuple(Reads)
+            found = loss_terms(room.museum, done, terms, run.loss, room.denoiser.prediction_type, *kinds)
+        add_gradients(found, micro_steps, accelerator.backward)
+        if apart:
+            with accelerator.autocast():
+                held = penalties(room.museum, done.step, terms, Reads.LORA)
+            add_gradients(held, micro_steps, accelerator.backward)
+            found |= held
+        if apart and replay is not None:
+            with accelerator.autocast():
+                seen = replay_pass(room.denoiser, done.step, replay, lesson.options.watched)
+                locked = penalties(room.museum, seen, terms, Reads.BANK)
+            add_gradients(locked, micro_steps, accelerator.backward)
+            found |= locked
+    bad = not_finite(found)
+    if any_process(accelerator, bool(bad)):
+        raise not_finite_error(bad, lesson.title, step, [str(picture.path) for picture in shown.pictures])
     return found
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from museum_plugin.config.schema import RunConfig
 from museum_plugin.config.schema.base import AUTO, SWAPPED_AT_ONCE
 from museum_plugin.config.schema.data import VARIED
+from museum_plugin.methods import build_terms
+from museum_plugin.methods.method import Reads
 from museum_plugin.train.forecast import Forecast, Forecaster
 
 
@@ -38,6 +40,13 @@ def _cache_latents(run: RunConfig) -> tuple[str, RunConfig] | None:
     if cached or any(getattr(subset, name) for subset in subsets for name in VARIED):
         return None
     return "--cache_latents", replace(run, training=replace(run.training, cache_latents=True))
+
+
+def _replay_apart(run: RunConfig) -> tuple[str, RunConfig] | None:
+    terms = build_terms(run.method.name, run.method.weights).values()
+    if run.replays_apart or run.output.museum is None or all(term.reads is not Reads.BANK for term, _ in terms):
+        return None
+    return "--replay_apart", replace(run, replay=replace(run.replay, apart=True))
 
 
 def _checkpointing(run: RunConfig) -> tuple[str, RunConfig] | None:
@@ -91,6 +100,7 @@ def _one_picture(run: RunConfig) -> tuple[str, RunConfig] | None:
 
 SWITCHES: tuple[Switch, ...] = (
     Switch(True, _cache_latents),
+    Switch(True, _replay_apart),
     Switch(True, _checkpointing),
     Switch(True, _offloaded),
     Switch(False, _eight_bit_optimizer),

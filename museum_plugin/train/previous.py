@@ -39,7 +39,7 @@ def draw_material(
     *,
     visible: bool,
 ) -> Material:
-    """What the terms need of the museum before a style changes it; imported styles are measured, too.
+    """What the terms need of the museum before a style changes it; styles that were never measured are.
 
     Args:
         museum: attached.

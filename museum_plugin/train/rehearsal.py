@@ -14,6 +14,7 @@ from museum_plugin.base.denoiser import Denoiser
 from museum_plugin.base.load import BaseModel
 from museum_plugin.config.schema import GateConfig, ReplayConfig
 from museum_plugin.errors import ConfigError, GateError
+from museum_plugin.judge.as_learned import as_learned
 from museum_plugin.judge.gate import objections
 from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge, prompt_for
 from museum_plugin.judge.signature import signatures_of
@@ -71,7 +72,8 @@ class Rehearsal:
         signatures = signatures_of(museum.ledger.styles)
         if not signatures:
             return None
-        return judge(museum, self.exhibition, signatures, base_latents=before.latents[BASE] if before else None)
+        known, bare = as_learned(museum.ledger.styles), before.latents[BASE] if before else None
+        return judge(museum, self.exhibition, signatures, learned=known, base_latents=bare)
 
     def bank(self, museum: Museum, replay: ReplayConfig, seed: int) -> Bank:
         """Drawn by an attached museum with its `contents`."""
@@ -121,14 +123,21 @@ def require_kept(
     Args:
         path: the museum; what is refused is kept beside it.
         verdict: on the museum after the change.
-        before: on the one before: every style that stays is held to what it scored there.
+        before: on the one before: every style that stays is held to what it scored there, and, where the museum
+            remembers it, to what it did when it was learned. For what was worse already nothing is refused.
         change: what was done, for the message.
     Raises:
         GateError: a style lost too much, or prompts without a trigger moved.
     """
     stay = {record.name for record in content.ledger.styles}
     scores = {name: score for name, score in before.scores.items() if name in stay}
-    allowed = replace(gate, drift=max(gate.drift, before.drift))
+    allowed = replace(
+        gate,
+        effect=min(gate.effect, *before.effect_kept.values(), 1.0),
+        pictures=max(gate.pictures, *before.pictures_moved.values(), 0.0),
+        drift=max(gate.drift, before.drift),
+        neutral=max(gate.neutral, before.neutral_moved),
+    )
     against = objections(verdict, scores, allowed) if gate.mode == "on" else []
     if against:
         beside = MuseumFile(path).save_beside(content)

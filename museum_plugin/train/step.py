@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from museum_plugin.config.schema import LossConfig
 from museum_plugin.errors import NotFiniteError
 from museum_plugin.losses.denoising import masked
 from museum_plugin.methods.bank import ReplayBatch
-from museum_plugin.methods.method import Step, Term
+from museum_plugin.methods.method import Reads, Step, Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.text_cache import StateCache
 from museum_plugin.train.noising import draw_noise, draw_timesteps, input_noise
@@ -80,6 +81,8 @@ class ReplayInputs:
 
     batch: ReplayBatch
     states: TextStates
+    weight: float = 1.0
+    """See `Step.bank_weight`."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +112,21 @@ class _Inputs(NamedTuple):
     def beside(self, other: _Inputs) -> _Inputs:
         """Both in one batch."""
         noisy, t, sizes = (torch.cat([getattr(self, n), getattr(other, n)]) for n in ("noisy", "t", "sizes"))
-        return _Inputs(noisy, t, TextStates.cat([self.text, other.text]), sizes)
+        return _Inputs(noisy, t, TextStates.cat([self.text, other.text.to(self.text.states.dtype)]), sizes)
 
 
 def student_pass(
-    museum: Museum, denoiser: Denoiser, batch: StyleBatch, rng: Rng, replay: ReplayInputs | None, options: PassOptions
+    museum: Museum,
+    denoiser: Denoiser,
+    batch: StyleBatch,
+    rng: Rng,
+    options: PassOptions,
+    beside: ReplayInputs | None = None,
 ) -> Pass:
-    """Add noise, predict the style's batch and the bank's batch in one pass where their sizes agree.
+    """Add noise to the style's batch and predict it.
 
     Args:
-        replay: the bank's batch with its text states, or None.
+        beside: the bank's batch, latents of the same size, to be predicted in the same pass.
     """
     device = batch.latents.device
     noise = draw_noise(batch.latents, options.loss, rng.tensor)
@@ -133,18 +141,56 @@ def student_pass(
         with museum.slots.plain(plain):
             states = encode_prompts(museum.base, batch.prompts, options.text)
     sizes = denoiser.whole_sizes(noisy) if batch.sizes is None else batch.sizes
-    pred, replay_pred, features = _predict(denoiser, _Inputs(noisy, t, states, sizes), replay, options.watched)
+    own, rows = _Inputs(noisy, t, states, sizes), len(noisy)
+    if beside is None:
+        both, features = denoiser.predict(*own), list[Tensor]()
+    else:
+        with denoiser.watch(options.watched) as features:
+            both = denoiser.predict(*own.beside(_inputs_of(denoiser, beside)))
+    pred = both[:rows]
     step = Step(
         t=t,
         alpha_bar=denoiser.alpha_bar(t),
         prediction_type=denoiser.prediction_type,
         pred_x0=denoiser.predict_x0(noisy, pred, t),
-        replay=replay.batch if replay else None,
-        replay_pred=replay_pred,
-        replay_alpha_bar=denoiser.alpha_bar(replay.batch.t) if replay else None,
-        features=features,
     )
+    if beside is not None:
+        step = _with_replay(step, denoiser, beside, both[rows:], [feature[rows:] for feature in features])
     return Pass(pred, denoiser.target(batch.latents, noise, t), batch.loss_weights, step, batch.masks)
+
+
+def fits_beside(batch: StyleBatch, replay: ReplayInputs | None) -> bool:
+    """Whether the bank's batch, if there is one, can share a pass with the style's."""
+    return replay is None or batch.latents.shape[1:] == replay.batch.noisy.shape[1:]
+
+
+def replay_pass(denoiser: Denoiser, step: Step, replay: ReplayInputs, watched: tuple[str, ...]) -> Step:
+    """A step of which the bank's batch is predicted, too.
+
+    Args:
+        replay: the bank's batch with its text states.
+        watched: blocks whose outputs a term needs.
+    """
+    with denoiser.watch(watched) as features:
+        pred = denoiser.predict(*_inputs_of(denoiser, replay))
+    return _with_replay(step, denoiser, replay, pred, features)
+
+
+def _inputs_of(denoiser: Denoiser, replay: ReplayInputs) -> _Inputs:
+    return _Inputs(replay.batch.noisy, replay.batch.t, replay.states, denoiser.whole_sizes(replay.batch.noisy))
+
+
+def _with_replay(
+    step: Step, denoiser: Denoiser, replay: ReplayInputs, pred: Tensor, features: Sequence[Tensor]
+) -> Step:
+    return replace(
+        step,
+        replay=replay.batch,
+        replay_pred=pred,
+        replay_alpha_bar=denoiser.alpha_bar(replay.batch.t),
+        features=tuple(features),
+        bank_weight=replay.weight,
+    )
 
 
 def some_of(count: int, share: float, rng: Random) -> list[bool]:
@@ -153,40 +199,46 @@ def some_of(count: int, share: float, rng: Random) -> list[bool]:
     return [int(start + share * (i + 1)) > int(start + share * i) for i in range(count)]
 
 
-def _predict(
-    denoiser: Denoiser, own: _Inputs, replay: ReplayInputs | None, watched: tuple[str, ...]
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    if replay is None:
-        return denoiser.predict(*own), None, ()
-    sizes = denoiser.whole_sizes(replay.batch.noisy)
-    other = _Inputs(replay.batch.noisy, replay.batch.t, replay.states.to(own.text.states.dtype), sizes)
-    with denoiser.watch(watched) as features:
-        if own.noisy.shape[1:] == other.noisy.shape[1:]:
-            both = denoiser.predict(*own.beside(other))
-            pred, replay_pred = both[: len(own.noisy)], both[len(own.noisy) :]
-            found = tuple(feature[len(own.noisy) :] for feature in features)
-        else:
-            pred = denoiser.predict(*own)
-            features.clear()
-            replay_pred = denoiser.predict(*other)
-            found = tuple(features)
-    return pred, replay_pred, found
-
-
 def loss_terms(
-    museum: Museum, done: Pass, terms: dict[str, tuple[Term, float]], loss: LossConfig, prediction_type: str
+    museum: Museum,
+    done: Pass,
+    terms: dict[str, tuple[Term, float]],
+    loss: LossConfig,
+    prediction_type: str,
+    *kinds: Reads,
 ) -> dict[str, Tensor]:
-    """The weighted terms of a step by name; their sum is what is minimised."""
+    """What the style's pictures teach and the weighted penalties, by name.
+
+    Args:
+        kinds: see `penalties`.
+    """
     errors = elementwise_loss(done.pred, done.target, done.step, loss, len(museum.base.alphas_cumprod))
     per_sample = masked(errors, done.masks).flatten(1).mean(1) * done.loss_weights
     own = weighted(per_sample, done.step.alpha_bar, prediction_type, loss).mean()
-    return {DENOISING: own, **penalties(museum, done.step, terms)}
+    return {DENOISING: own, **penalties(museum, done.step, terms, *kinds)}
 
 
-def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]]) -> dict[str, Tensor]:
-    """The weighted penalties of a step by name; a term that has nothing to penalise is left out."""
-    found = {name: (term.penalty(museum, step), weight) for name, (term, weight) in terms.items()}
-    return {name: weight * penalty for name, (penalty, weight) in found.items() if penalty is not None}
+def penalties(museum: Museum, step: Step, terms: dict[str, tuple[Term, float]], *kinds: Reads) -> dict[str, Tensor]:
+    """The weighted penalties of a step by name; a term that has nothing to penalise is left out.
+
+    Args:
+        kinds: which terms are asked, by what they read; none: all.
+    """
+    found = {}
+    for name, (term, weight) in terms.items():
+        if kinds and term.reads not in kinds:
+            continue
+        penalty = term.penalty(museum, step)
+        if penalty is not None:
+            found[name] = weight * (step.bank_weight if term.reads is Reads.BANK else 1.0) * penalty
+    return found
+
+
+def add_gradients(found: dict[str, Tensor], micro_steps: int, backward: Callable[[Tensor], None]) -> None:
+    """Those of some weighted terms of one of so many micro-steps; what they were computed from is needed no longer."""
+    total = torch.stack(list(found.values())).sum() / micro_steps if found else torch.zeros(())
+    if total.requires_grad:  # not where dropout left out every layer
+        backward(total)
 
 
 def not_finite(terms: dict[str, Tensor]) -> list[str]:

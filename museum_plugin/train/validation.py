@@ -54,7 +54,7 @@ def validation_loss(museum: Museum, denoiser: Denoiser, batches: Iterable[StyleB
                 t = round(time * denoiser.timesteps)
                 options = PassOptions(LossConfig(), text, timestep=t)
                 rng = rng_for(0, "validation", number, t)
-                done = student_pass(museum, denoiser, batch, rng, None, options)
+                done = student_pass(museum, denoiser, batch, rng, options)
                 found = loss_terms(museum, done, {}, options.loss, denoiser.prediction_type)
                 losses.append(found[DENOISING] * len(batch.latents))
                 samples += len(batch.latents)

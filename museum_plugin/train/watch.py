@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from museum_plugin.judge.as_learned import AsLearned
 from museum_plugin.judge.course import Point, point_of
 from museum_plugin.judge.gate import is_learned
 from museum_plugin.judge.retention import BASE, Exhibition, Verdict, judge
@@ -34,21 +35,27 @@ class Watch:
     """Of the old styles, then of the new one."""
     before: dict[str, float]
     """The score of each old style before the first step."""
+    learned: dict[str, AsLearned]
+    """What each old style did before the first step."""
     base_latents: Tensor
 
     def verdict(self, museum: Museum) -> Verdict:
         """Of the museum as it is now."""
-        return judge_aside(museum, self.exhibition, self.signatures, self.base_latents)
+        return judge_aside(museum, self.exhibition, self.signatures, self.learned, self.base_latents)
 
 
 @torch.no_grad()
 def judge_aside(
-    museum: Museum, exhibition: Exhibition, signatures: dict[str, Signature], base_latents: Tensor | None = None
+    museum: Museum,
+    exhibition: Exhibition,
+    signatures: dict[str, Signature],
+    learned: dict[str, AsLearned],
+    base_latents: Tensor | None = None,
 ) -> Verdict:
     """`judge`, with torch's own random numbers left as they are, since the training goes on."""
     device = museum.base.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        return judge(museum, exhibition, signatures, base_latents=base_latents)
+        return judge(museum, exhibition, signatures, learned=learned, base_latents=base_latents)
 
 
 def signatures_with(museum: Museum, lesson: Lesson) -> dict[str, Signature]:
@@ -68,9 +75,10 @@ def begin_watch(room: Classroom, lesson: Lesson) -> Watch | None:
     whole = exhibition_of(with_exhibition(museum.ledger, room.run, lesson.captions, plan))
     few = replace(whole, prompts=whole.prompts[:_PICTURES], seeds=whole.seeds[:_PICTURES])
     signatures = signatures_with(museum, lesson)
-    found = judge_aside(museum, few, signatures)
+    found = judge_aside(museum, few, signatures, {})
     before = {name: score for name, score in found.scores.items() if name != lesson.name}
-    return Watch(few, signatures, before, found.latents[BASE])
+    learned = {name: seen for name, seen in found.seen.items() if name != lesson.name}
+    return Watch(few, signatures, before, learned, found.latents[BASE])
 
 
 def judge_if_due(room: Classroom, lesson: Lesson, watch: Watch | None, done: int, progress: Progress) -> bool:

@@ -20,10 +20,10 @@ from tests.recipes.school import STEPS, School, same, tensors_of
 from tests.recipes.test_resume import Interrupt
 from tests.recipes.test_resume import interrupt_in as interrupt_in
 
-REFUSED = ("--gate=on", "--gate_learned=1", "--gate_kept=0", "--gate_drift=9")
-"""No tiny museum passes."""
-OPEN = ("--gate=on", "--gate_kept=0", "--gate_drift=9")
+OPEN = ("--gate=on", "--gate_effect=-9", "--gate_pictures=9", "--gate_drift=9", "--gate_neutral=9")
 """Every museum passes."""
+REFUSED = ("--gate=on", "--gate_learned=1", *OPEN[1:])
+"""No tiny museum passes."""
 
 
 def beside(school: School, number: int = 1) -> Path:
@@ -152,7 +152,7 @@ def test_the_points_survive_a_stop(knows_ink: School, teach: Teach, interrupt_in
 def test_a_style_stops_when_it_is_learned_and_the_rest_is_kept(
     knows_ink: School, teach: Teach, flags: tuple[str, ...], steps: int
 ) -> None:
-    command = knows_ink.command("--max_train_steps=5", *flags, styles=("neon",))
+    command = knows_ink.command("--max_train_steps=5", *OPEN[1:], *flags, styles=("neon",))
     assert teach(command).code == 0
     assert neon(knows_ink.museum).steps == steps
     assert not knows_ink.checkpoint.exists()

@@ -19,9 +19,8 @@ from museum_plugin.losses.denoising import denoising_loss
 from museum_plugin.museum.museum import Museum
 from museum_plugin.museum.store import open_museum
 from museum_plugin.train import loop
-from museum_plugin.train.step import Pass
 from tests.recipes.conftest import Teach
-from tests.recipes.school import SCENES, STEPS, TRIGGERS, School, teach_here, write_dataset, write_pictures
+from tests.recipes.school import SCENES, TRIGGERS, School, teach_here, write_dataset, write_pictures
 
 
 def open_attached(school: School, path: Path) -> Museum:
@@ -102,24 +101,42 @@ def test_a_lock_keeps_the_old_style_and_prompts_without_trigger(
 
 
 @pytest.mark.parametrize("style", ["ink", "neon"])
-def test_the_teacher_costs_no_second_pass(
-    request: pytest.FixtureRequest, teach: Teach, monkeypatch: pytest.MonkeyPatch, style: str
+@pytest.mark.parametrize(
+    ("flags", "rows"),
+    [
+        (("--train_batch_size=1",), [[1], [2], [1]]),
+        (("--train_batch_size=4",), [[6], [6], [6]]),
+        (("--train_batch_size=4", "--replay_apart"), [[4, 2], [4, 2], [4, 2]]),
+        (("--train_batch_size=1", "--gradient_checkpointing"), [[1], [1, 1], [1]]),
+        (("--train_batch_size=1", "--replay_batch_size=3"), [[4], [4], [4]]),
+        (("--train_batch_size=1", "--method=finetune"), [[1], [1], [1]]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_no_teacher_runs_in_a_step_and_the_bank_has_a_pass_of_its_own_where_memory_is_short(
+    request: pytest.FixtureRequest,
+    teach: Teach,
+    monkeypatch: pytest.MonkeyPatch,
+    style: str,
+    flags: tuple[str, ...],
+    rows: list[list[int]],
 ) -> None:
-    """Forward passes of the U-Net in each step, with a bank (`museum`), for the first style and the second."""
+    """Pictures in each forward pass of the U-Net, step by step, for the first style and the second."""
     school: School = request.getfixturevalue("school" if style == "ink" else "knows_ink")
-    passes: list[int] = []
-    student_pass = loop.student_pass
+    seen: list[list[int]] = []
+    backward = loop._backward
 
-    def counted(museum: Museum, *arguments: Any) -> Pass:
-        seen: list[int] = []
-        hook = museum.base.unet.register_forward_hook(lambda *_: seen.append(1))
-        done = student_pass(museum, *arguments)
-        hook.remove()
-        assert done.step.replay_pred is not None
-        passes.append(len(seen))
-        return done
+    def looking(room: loop.Classroom, *others: Any) -> dict[str, Tensor]:
+        seen.append([])
+        hook = room.museum.base.unet.register_forward_hook(lambda _m, given, _o: seen[-1].append(len(given[0])))
+        try:
+            return backward(room, *others)
+        finally:
+            hook.remove()
 
-    monkeypatch.setattr(loop, "student_pass", counted)
-
-    assert teach(school.command("--method=museum", styles=(style,))).code == 0
-    assert passes == [1] * STEPS
+    monkeypatch.setattr(loop, "_backward", looking)
+    command = school.command(*flags, styles=(style,))
+    if "--replay_batch_size=3" not in flags:
+        command = [word for word in command if not word.startswith("--replay_batch_size")]
+    assert teach(command).code == 0
+    assert seen == rows

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from museum_plugin.museum.file import read_ledger
+from museum_plugin.museum.file import read_ledger, read_museum, write_museum
+from museum_plugin.museum.ledger import AS_LEARNED
 from tests.recipes.conftest import Teach
 from tests.recipes.mistakes import snapshot
 from tests.recipes.school import School
 
+OPEN = ("--gate_effect=-9", "--gate_pictures=9", "--gate_drift=9", "--gate_neutral=9")
 HIGH = ("--method=finetune", "--gate=on", "--gate_learned=1")
 
 
@@ -29,6 +33,28 @@ def test_a_museum_that_falls_short_is_kept_beside_the_one_before(knows_ink: Scho
 
     assert teach(knows_ink.command(*HIGH, styles=("neon",))).code == 8, "the style is taught anew"
     assert beside.with_name("mine.refused-2.safetensors").exists()
+
+
+def test_a_museum_is_held_to_what_it_did_when_it_was_learned(knows_ink: School, teach: Teach) -> None:
+    done = teach(knows_ink.command("--gate=on", *OPEN, "--gate_effect=1", styles=("neon",)))
+    assert done.code == 8
+    assert "of its effect (gate_effect: 100 %)" in done.errors[0]
+    assert done.errors[0].count("gate_") == 1, "by nothing else"
+
+
+def test_a_style_of_an_earlier_museum_is_measured_before_it_is_changed(knows_ink: School, teach: Teach) -> None:
+    content = read_museum(knows_ink.museum)
+    (ink,) = content.ledger.styles
+    known = {AS_LEARNED: ink.extra[AS_LEARNED]}
+    extra = {name: value for name, value in ink.extra.items() if name != AS_LEARNED}
+    ledger = replace(content.ledger, styles=(replace(ink, extra=extra),))
+    write_museum(knows_ink.museum, replace(content, ledger=ledger), keep_history=0)
+
+    assert teach(knows_ink.command("--learning_rate=1", styles=("neon",))).code == 0
+
+    again, neon = read_ledger(knows_ink.museum).styles
+    assert {AS_LEARNED: again.extra[AS_LEARNED]} == known
+    assert neon.extra[AS_LEARNED]["effect"] != known[AS_LEARNED]["effect"]
 
 
 def test_the_gate_can_be_left_open(knows_ink: School, teach: Teach) -> None:

@@ -99,6 +99,8 @@ def test_no_step_reaches_over_the_end_of_an_epoch(outcome: Outcome) -> None:
     "flags",
     [
         ("--gradient_checkpointing",),
+        ("--replay_apart",),
+        ("--gradient_checkpointing", "--replay_apart=false"),
         ("--cpu_offload_checkpointing",),
         ("--cache_latents",),
         ("--cache_latents_to_disk",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from museum_plugin.config.convert import to_exports, to_float, to_int, to_name, to_path
+from museum_plugin.config.convert import to_bool, to_exports, to_float, to_int, to_name, to_path
 from museum_plugin.config.flags.flag import Flag
 from museum_plugin.config.pairs import to_weights
 
@@ -32,20 +32,31 @@ FLAGS: tuple[Flag, ...] = (
          "latents drawn for all old styles together, which share them evenly"),
     Flag("replay_neutral", "replay.neutral", to_int, "latents drawn without any trigger"),
     Flag("replay_batch_size", "replay.batch_size", to_int,
-         "latents of the bank in every step (default: one for two pictures of the batch, at least one)"),
+         "latents of the bank in every step (default: one for two pictures; beside one, in every second step)"),
+    Flag("replay_apart", "replay.apart", to_bool,
+         "give latents of the bank a pass of their own, so that the bank needs no more memory than the pictures do "
+         "(default: with gradient_checkpointing)"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
     Flag("gate", "gate.mode", to_name,
          "on: a museum that lost too much does not replace the one before, it is kept beside it; off: it does",
          choices=("on", "off")),
-    Flag("gate_kept", "gate.kept", to_float, "share of its score that every old style must keep"),
+    Flag("gate_effect", "gate.effect", to_float,
+         "share of its effect on predictions, as it was when it was learned, that every old style must keep"),
+    Flag("gate_pictures", "gate.pictures", to_float,
+         "how far an old style's pictures may move since it was learned, as a share of its way from the base"),
+    Flag("gate_kept", "gate.kept", to_float,
+         "share of its score that every old style must keep (default: not asked; 0.6 where it is not known what the "
+         "style did when it was learned)"),
     Flag("gate_drift", "gate.drift", to_float,
-         "how far prompts without a trigger may move, as a share of the way to a style"),
+         "how far pictures without a trigger may move, as a share of the way to a style"),
+    Flag("gate_neutral", "gate.neutral", to_float,
+         "how far predictions without a trigger may move, as a share of what a style does to them"),
     Flag("gate_learned", "gate.learned", to_float, "score that the new style must reach"),
     Flag("gate_extra_steps", "gate.extra_steps", to_int,
          "steps that may follow where the gate objects, with a heavy lock; only then the museum is refused"),
     Flag("judge_every", "gate.judge_every", to_int,
          "steps between small verdicts while a style is learned; they are logged and kept in its record"),
     Flag("stop_when_learned", "gate.stop_when_learned", to_float,
-         "score at which a style is taught no longer, if gate_kept and gate_drift hold too; needs judge_every"),
+         "score at which a style is taught no longer, if the gate has nothing against the rest; needs judge_every"),
     Flag("replay_guidance", "replay.guidance", to_float, "classifier-free guidance scale of the bank"),
 )  # fmt: skip

@@ -27,7 +27,9 @@ class ReplayConfig:
     neutral: int = 32
     """Latents drawn without any trigger."""
     batch_size: int | None = None
-    """Latents of the bank in every step; None: see `anchors_beside`."""
+    """Latents of the bank in every step; None: see `anchors_at`."""
+    apart: bool | None = None
+    """Whether these latents have a pass of their own; None: with gradient checkpointing, see `RunConfig`."""
     sampling_steps: int = 20
     guidance: float = 4.0
 
@@ -45,10 +47,19 @@ class ReplayConfig:
         """How many latents are drawn for each of so many old styles: even shares of the limit, at least one."""
         return min(self.per_style, max(1, self.limit // max(1, styles)))
 
-    def anchors_beside(self, pictures: int) -> int:
-        """How many latents of the bank go beside so many pictures in a step.
+    def anchors_at(self, pictures: int, number: int) -> int:
+        """How many latents of the bank go beside so many pictures in one micro-step.
 
-        Unless told otherwise one for two, so that a step costs a third more than in plain training, whatever the batch
-        size; at least one.
+        Unless told otherwise one for two pictures, whatever the batch size: a batch of one has one in every second
+        micro-step.
+
+        Args:
+            number: of the micro-step, counted from 0.
         """
-        return self.batch_size or max(1, pictures // 2)
+        if self.batch_size is not None:
+            return self.batch_size
+        return (number + 1) * pictures // 2 - number * pictures // 2
+
+    def weight_at(self, pictures: int) -> float:
+        """What makes up for the micro-steps of so many pictures that have no latent of the bank: 2 for one picture."""
+        return 1.0 if self.batch_size is not None else max(1.0, 2 / pictures)

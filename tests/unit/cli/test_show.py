@@ -122,6 +122,7 @@ def test_a_style_without_settings_and_signature(museum: Path) -> None:
     bare = replace(ledger.styles[0], settings={}, signature={}, weights={}, extra={})
     rows = words_of(style_lines(replace(ledger, styles=(bare,)), "ink"))
     assert ["signature", "none"] in rows
+    assert ["as", "learned", "none"] in rows
     assert ["method", "museum"] in rows
     assert rows[-2:] == [["settings"], ["none"]]
 

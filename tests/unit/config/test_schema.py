@@ -50,10 +50,18 @@ def test_tags_need_something_to_split_at() -> None:
         SubsetConfig(Path("pictures"), caption_separator="")
 
 
-@pytest.mark.parametrize(("pictures", "anchors"), [(1, 1), (2, 1), (4, 2), (8, 4)])
-def test_anchors_grow_with_the_batch_unless_their_number_is_given(pictures: int, anchors: int) -> None:
-    assert ReplayConfig().anchors_beside(pictures) == anchors
-    assert ReplayConfig(batch_size=5).anchors_beside(pictures) == 5
+@pytest.mark.parametrize(
+    ("pictures", "anchors", "weight"),
+    [(1, [0, 1, 0, 1], 2), (2, [1, 1, 1, 1], 1), (3, [1, 2, 1, 2], 1), (4, [2, 2, 2, 2], 1), (8, [4, 4, 4, 4], 1)],
+)
+def test_there_is_an_anchor_for_two_pictures_unless_their_number_is_given(
+    pictures: int, anchors: list[int], weight: float
+) -> None:
+    usual, told = ReplayConfig(), ReplayConfig(batch_size=5)
+    assert [usual.anchors_at(pictures, number) for number in range(4)] == anchors
+    assert usual.weight_at(pictures) == weight
+    assert [told.anchors_at(pictures, number) for number in range(4)] == [5] * 4
+    assert told.weight_at(pictures) == 1
 
 
 @pytest.mark.parametrize(("styles", "each"), [(0, 32), (1, 32), (6, 32), (7, 27), (20, 9), (1000, 1)])

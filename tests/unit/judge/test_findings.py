@@ -109,6 +109,8 @@ def test_numbers_go_into_json_and_the_gate_speaks(found: Findings) -> None:
     told = found.to_dict()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["kept"] == found.verdict.kept({"ink": 0.5})
+    assert (told["effect_kept"], told["pictures_moved"]) == ({}, {}), "nothing is known of when they were learned"
+    assert told["neutral_moved"] == found.verdict.neutral_moved > 0
     assert told["verdict"] == found.verdict.sentences({"ink": 0.5})
-    assert found.objections(GateConfig(kept=0.0, learned=0.0, drift=1e9)) == []
-    assert any("neon" in text for text in found.objections(GateConfig(kept=0.0, learned=1.0, drift=1e9)))
+    assert found.objections(GateConfig(kept=0.0, learned=0.0, drift=1e9, neutral=1e9)) == []
+    assert any("neon" in text for text in found.objections(GateConfig(kept=0.0, learned=1.0, drift=1e9, neutral=1e9)))

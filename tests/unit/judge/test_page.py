@@ -112,7 +112,7 @@ def test_without_a_museum_before_there_is_one_row_a_prompt() -> None:
 def test_a_ruined_museum_says_so_first() -> None:
     text = Reader(page(content_of(now=0.1))).text
     assert "The gate would refuse this museum" in text
-    assert "ink keeps 12 % (gate_kept: 60 %)" in text
+    assert "ink keeps 12 % of its score (gate_kept: 60 %)" in text
 
 
 def test_a_first_style_has_nothing_to_forget() -> None:

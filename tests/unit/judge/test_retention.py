@@ -247,6 +247,15 @@ def test_the_verdict_in_words() -> None:
     ]
 
 
+def test_what_is_left_of_an_effect_is_said_where_it_is_known() -> None:
+    found = replace(verdict(ink=0.8, dots=0.05, neon=0.5), effect_kept={"ink": 0.857, "dots": -0.2})
+    assert found.sentences({"ink": 0.8, "dots": 0.05})[:3] == [
+        "ink keeps 100 % (0.80 -> 0.80), 85 % of its effect",
+        "dots is too near to what the base draws for its statistics to tell (0.05), 0 % of its effect",
+        "neon is new: 0.50",
+    ]
+
+
 def test_confusion_is_said() -> None:
     found = verdict({"ink": "dots", "dots": "dots"}, ink=0.1, dots=0.5)
     assert "ink is confused: its pictures are nearest to dots" in found.sentences({})

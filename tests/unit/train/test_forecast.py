@@ -71,8 +71,9 @@ def test_weights_are_counted_in_the_precision_they_lie_in(forecaster: Forecaster
     [
         (("--network_dim=32", "--optimizer_type=Lion"), {"trained": 2.0, "optimizer": 1.0}),
         (("--network_args", "conv_dim=16"), {"trained": 2.6, "unet": 1.0}),
-        (("--gradient_checkpointing",), {"step": 0.4, "unet": 1.0, "trained": 1.0}),
-        (("--cpu_offload_checkpointing",), {"step": 0.36, "unet": 1.0}),
+        (("--gradient_checkpointing",), {"step": 0.23, "unet": 1.0, "trained": 1.0}),
+        (("--cpu_offload_checkpointing",), {"step": 0.2, "unet": 1.0}),
+        (("--replay_apart",), {"step": 0.6, "kept": 1.0}),
         (("--method=finetune",), {"step": 0.6, "kept": 0.0}),
         (("--replay_batch_size=4",), {"step": 1.3, "kept": 1.0}),
         (("--mixed_precision=bf16",), {"step": 0.7, "trained": 1.0, "vae": 1.0}),
@@ -130,7 +131,7 @@ def test_switches_are_flipped_in_order_until_the_run_fits(forecaster: Forecaster
     sizes = [usual.total, *(rung.forecast.total for rung in found)]
     assert sizes == sorted(sizes, reverse=True)
     assert [rung.keeps_result for rung in found] == sorted((rung.keeps_result for rung in found), reverse=True)
-    assert found[0].flag in ("--cache_latents", "--gradient_checkpointing")
+    assert found[0].flag in ("--cache_latents", "--replay_apart")
     first = found[0].forecast.total
     assert len(list(rungs(forecaster, run, first + DESKTOP))) == 1
 
@@ -141,8 +142,9 @@ def test_the_next_switch_is_the_first_that_is_not_flipped() -> None:
         flag, run = found
         seen.append(flag)
     assert seen == [
-        "--cache_latents", "--gradient_checkpointing", "--cpu_offload_checkpointing", "--optimizer_type=AdamW8bit",
-        "--mixed_precision=bf16", "--base_precision=fp8", "--train_batch_size=1", "--base_precision=nf4",
+        "--cache_latents", "--replay_apart", "--gradient_checkpointing", "--cpu_offload_checkpointing",
+        "--optimizer_type=AdamW8bit", "--mixed_precision=bf16", "--base_precision=fp8", "--train_batch_size=1",
+        "--base_precision=nf4",
     ]  # fmt: skip
     assert len(SWITCHES) == len(seen)
 
@@ -173,7 +175,15 @@ def test_blocks_are_swapped_when_nothing_else_keeps_the_result(flags: tuple[str,
 def test_latents_of_pictures_that_vary_are_not_cached() -> None:
     found = next_switch(run_of("--random_crop"), keeping_result=True)
     assert found is not None
-    assert found[0] == "--gradient_checkpointing"
+    assert found[0] == "--replay_apart"
+
+
+def test_a_run_without_a_bank_has_nothing_to_set_apart() -> None:
+    plain = parse_command_line(["--dataset_config=examples/styles/ink.toml", "--output_dir=out", "--cache_latents"])
+    for run in (run_of("--method=finetune", "--cache_latents"), plain):
+        found = next_switch(run, keeping_result=True)
+        assert found is not None
+        assert found[0] == "--gradient_checkpointing"
 
 
 def test_auto_is_the_least_number_that_fits(forecaster: Forecaster, usual: Forecast) -> None:

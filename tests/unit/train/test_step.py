@@ -18,16 +18,19 @@ from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
 from museum_plugin.methods.bank import ReplayBatch
-from museum_plugin.methods.method import Step, Term
+from museum_plugin.methods.method import Reads, Step, Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.step import (
     Pass,
     PassOptions,
     ReplayInputs,
     StyleBatch,
+    fits_beside,
     loss_terms,
     not_finite,
     not_finite_error,
+    penalties,
+    replay_pass,
     rng_for,
     some_of,
     student_pass,
@@ -50,15 +53,15 @@ def replay(base: BaseModel, side: int = 8) -> ReplayInputs:
         return ReplayInputs(anchors, encode_prompts(base, prompts))
 
 
-def run(museum: Museum, given: ReplayInputs | None = None, *, seed: int = 0, **options: object) -> tuple[Pass, int]:
-    """A pass, and how often the U-Net ran."""
-    passes: list[int] = []
-    hook = museum.base.unet.register_forward_hook(lambda *_: passes.append(1))
+def run(museum: Museum, given: ReplayInputs | None = None, *, seed: int = 0, **options: object) -> Pass:
+    """A pass over the pictures, and where the bank has a batch, one over that."""
     settings = PassOptions(**{"loss": LossConfig(), "text": TextEncoding(), **options})  # type: ignore[arg-type]
     with museum.attached(), torch.no_grad():
-        done = student_pass(museum, Denoiser(museum.base), batch(), rng_for(seed, "ink", 0), given, settings)
-    hook.remove()
-    return done, len(passes)
+        denoiser = Denoiser(museum.base)
+        done = student_pass(museum, denoiser, batch(), rng_for(seed, "ink", 0), settings)
+        if given is None:
+            return done
+        return dataclasses.replace(done, step=replay_pass(denoiser, done.step, given, settings.watched))
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"style": "neon"}, {"step": 1}, {"part": 1}])
@@ -86,7 +89,7 @@ def test_a_share_of_the_samples_is_read_without_slots(base: BaseModel) -> None:
         hook = base.text_encoders[0].register_forward_hook(lambda *args: found.append(args[-1].last_hidden_state))
         options = PassOptions(LossConfig(), TextEncoding(), slot_dropout=share)
         with museum.attached(), torch.no_grad():
-            student_pass(museum, Denoiser(base), shown, rng_for(0, "ink", 0), None, options)
+            student_pass(museum, Denoiser(base), shown, rng_for(0, "ink", 0), options)
         hook.remove()
         return found[0]
 
@@ -105,36 +108,44 @@ def test_marks_are_spread_evenly_and_drawn_anew() -> None:
     assert not any(some_of(4, 0.0, Random(1)))
 
 
-def test_the_bank_rides_along_in_one_pass(base: BaseModel) -> None:
-    museum = tiny_museum(base, "ink")
-    alone, passes = run(museum)
-    assert passes == 1
-    assert alone.step.replay_pred is None
-    together, passes = run(museum, replay(base), watched=("up_blocks.3",))
-    assert passes == 1
-    torch.testing.assert_close(together.pred, alone.pred, atol=1e-5, rtol=1e-4)
-    assert together.step.replay_pred is not None
-    assert [feature.shape for feature in together.step.features] == [(3, 8, 8, 8)]
-    inputs = replay(base)
+def test_beside_the_pictures_the_bank_is_predicted_as_apart_from_them(base: BaseModel) -> None:
+    museum, given = tiny_museum(base, "ink"), replay(base)
+    apart = run(museum, given, watched=("up_blocks.3",))
+    passes: list[int] = []
+    hook = base.unet.register_forward_hook(lambda *_: passes.append(1))
+    options = PassOptions(LossConfig(), TextEncoding(), ("up_blocks.3",))
+    with museum.attached(), torch.no_grad():
+        beside = student_pass(museum, Denoiser(base), batch(), rng_for(0, "ink", 0), options, given)
+    hook.remove()
+    assert passes == [1]
+    torch.testing.assert_close(beside.pred, apart.pred, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(beside.step.replay_pred, apart.step.replay_pred, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(beside.step.features, apart.step.features, atol=1e-5, rtol=1e-4)
+    assert fits_beside(batch(), given)
+    assert fits_beside(batch(), None)
+    assert not fits_beside(batch(), replay(base, side=16))
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_the_banks_batch_is_predicted_as_it_would_be_alone(base: BaseModel, side: int) -> None:
+    museum, inputs = tiny_museum(base, "ink"), dataclasses.replace(replay(base, side=side), weight=2.0)
+    alone = run(museum)
+    assert alone.step.replay is alone.step.replay_pred is None
+    done = run(museum, inputs, watched=("up_blocks.3",))
+    assert torch.equal(done.pred, alone.pred)
+    assert done.step.replay is inputs.batch
+    assert done.step.bank_weight == 2.0
+    assert [feature.shape for feature in done.step.features] == [(3, 8, side, side)]
     with museum.attached(), torch.no_grad(), Denoiser(base).watch(("up_blocks.3",)) as features:
         expected = Denoiser(base).predict(inputs.batch.noisy, inputs.batch.t, inputs.states)
-    torch.testing.assert_close(together.step.replay_pred, expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(together.step.features[0], features[0], atol=1e-5, rtol=1e-4)
-
-
-def test_latents_of_another_size_take_a_pass_of_their_own(base: BaseModel) -> None:
-    museum = tiny_museum(base, "ink")
-    done, passes = run(museum, replay(base, side=16), watched=("up_blocks.3",))
-    assert passes == 2
-    assert torch.equal(done.pred, run(museum)[0].pred)
-    assert done.step.replay_pred is not None
-    assert done.step.replay_pred.shape == (3, 4, 16, 16)
-    assert [feature.shape for feature in done.step.features] == [(3, 8, 16, 16)]
+    torch.testing.assert_close(done.step.replay_pred, expected)
+    torch.testing.assert_close(done.step.features[0], features[0])
+    torch.testing.assert_close(done.step.replay_alpha_bar, base.alphas_cumprod[inputs.batch.t])
 
 
 def test_a_pass_is_that_of_its_random_numbers(base: BaseModel) -> None:
     museum = tiny_museum(base, "ink")
-    one, again, other = (run(museum, seed=seed)[0] for seed in (0, 0, 1))
+    one, again, other = (run(museum, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.pred, again.pred)
     assert torch.equal(one.target, again.target)
     assert not torch.equal(one.step.t, other.step.t)
@@ -144,8 +155,8 @@ def test_a_pass_is_that_of_its_random_numbers(base: BaseModel) -> None:
 
 def test_noise_offset_shifts_the_noise_of_each_channel(base: BaseModel) -> None:
     museum = tiny_museum(base)
-    usual, _ = run(museum)
-    shifted, _ = run(museum, loss=LossConfig(noise_offset=0.5))
+    usual = run(museum)
+    shifted = run(museum, loss=LossConfig(noise_offset=0.5))
     shift = shifted.target - usual.target
     torch.testing.assert_close(shift, shift[:, :, :1, :1].expand_as(shift), atol=1e-5, rtol=1e-5)
     assert shift.abs().max() > 0.1
@@ -153,8 +164,8 @@ def test_noise_offset_shifts_the_noise_of_each_channel(base: BaseModel) -> None:
 
 def test_perturbed_input_leaves_the_target_alone(base: BaseModel) -> None:
     museum = tiny_museum(base)
-    usual, _ = run(museum)
-    perturbed, _ = run(museum, loss=LossConfig(ip_noise_gamma=0.5))
+    usual = run(museum)
+    perturbed = run(museum, loss=LossConfig(ip_noise_gamma=0.5))
     assert torch.equal(perturbed.target, usual.target)
     assert torch.equal(perturbed.step.t, usual.step.t)
     assert not torch.allclose(perturbed.pred, usual.pred)
@@ -163,13 +174,13 @@ def test_perturbed_input_leaves_the_target_alone(base: BaseModel) -> None:
 def test_a_step_keeps_to_its_range_of_timesteps(base: BaseModel) -> None:
     museum = tiny_museum(base)
     for seed in range(5):
-        done, _ = run(museum, seed=seed, loss=LossConfig(min_timestep=300, max_timestep=310))
+        done = run(museum, seed=seed, loss=LossConfig(min_timestep=300, max_timestep=310))
         assert ((done.step.t >= 300) & (done.step.t < 310)).all()
 
 
 def test_pictures_and_bank_follow_the_rescaled_schedule(base: BaseModel) -> None:
     rescaled = with_zero_terminal_snr(dataclasses.replace(base, prediction_type="v_prediction"))
-    done, _ = run(tiny_museum(rescaled, "ink"), replay(base))
+    done = run(tiny_museum(rescaled, "ink"), replay(base))
     assert done.step.replay_alpha_bar is not None
     assert torch.equal(done.step.alpha_bar, rescaled.alphas_cumprod[done.step.t])
     assert torch.equal(done.step.replay_alpha_bar, rescaled.alphas_cumprod[torch.tensor([5, 500, 900])])
@@ -179,14 +190,14 @@ def test_pictures_and_bank_follow_the_rescaled_schedule(base: BaseModel) -> None
 @pytest.mark.parametrize("text", [TextEncoding(clip_skip=2), TextEncoding(max_token_length=150)])
 def test_how_text_is_encoded_counts(base: BaseModel, text: TextEncoding) -> None:
     museum = tiny_museum(base)
-    assert not torch.equal(run(museum)[0].pred, run(museum, text=text)[0].pred)
+    assert not torch.equal(run(museum).pred, run(museum, text=text).pred)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_the_loss_is_the_weighted_mean_over_samples(tmp_path: Path, prediction_type: str) -> None:
     base = load_base(write_tiny_base(tmp_path / "base", prediction_type=prediction_type))
     museum = tiny_museum(base)
-    done = dataclasses.replace(run(museum)[0], loss_weights=torch.tensor([1.0, 0.25]))
+    done = dataclasses.replace(run(museum), loss_weights=torch.tensor([1.0, 0.25]))
     per_sample = denoising_loss(done.pred, done.target)
     usual = loss_terms(museum, done, {}, LossConfig(), prediction_type)
     assert set(usual) == {"denoising"}
@@ -198,7 +209,7 @@ def test_the_loss_is_the_weighted_mean_over_samples(tmp_path: Path, prediction_t
 
 def test_the_loss_type_and_its_schedule_are_those_asked_for(base: BaseModel) -> None:
     museum = tiny_museum(base)
-    done = dataclasses.replace(run(museum)[0], loss_weights=torch.tensor([1.0, 0.25]))
+    done = dataclasses.replace(run(museum), loss_weights=torch.tensor([1.0, 0.25]))
 
     def term(**options: object) -> float:
         return loss_terms(museum, done, {}, LossConfig(**options), "epsilon")["denoising"].item()  # type: ignore[arg-type]
@@ -220,8 +231,8 @@ def test_masks_go_with_their_batch_into_the_loss(base: BaseModel) -> None:
     with museum.attached(), torch.no_grad():
         options = PassOptions(LossConfig(), TextEncoding())
         given = dataclasses.replace(batch(), masks=half)
-        done = student_pass(museum, Denoiser(base), given, rng_for(0, "ink", 0), None, options)
-    usual, _ = run(museum)
+        done = student_pass(museum, Denoiser(base), given, rng_for(0, "ink", 0), options)
+    usual = run(museum)
     assert torch.equal(done.pred, usual.pred)
     found = loss_terms(museum, done, {}, LossConfig(), "epsilon")["denoising"]
     left = (done.pred - done.target)[..., :4]
@@ -243,9 +254,24 @@ class Constant(Term):
 def test_terms_are_weighted_and_those_with_nothing_to_say_left_out(base: BaseModel) -> None:
     museum = tiny_museum(base)
     terms: dict[str, tuple[Term, float]] = {"two": (Constant(2.0), 3.0), "none": (Constant(None), 3.0)}
-    found = loss_terms(museum, run(museum)[0], terms, LossConfig(), "epsilon")
+    found = loss_terms(museum, run(museum), terms, LossConfig(), "epsilon")
     assert found["two"].item() == 6.0
     assert set(found) == {"denoising", "two"}
+
+
+def test_terms_are_asked_by_what_they_read(base: BaseModel) -> None:
+    museum, terms = tiny_museum(base), dict[str, tuple[Term, float]]()
+    for kind in Reads:
+        terms[kind.name] = (Constant(2.0), 3.0)
+        terms[kind.name][0].reads = kind
+    step = run(museum, dataclasses.replace(replay(base), weight=2.0)).step
+    found = penalties(museum, step, terms)
+    assert {name: value.item() for name, value in found.items()} == {"PICTURES": 6.0, "LORA": 6.0, "BANK": 12.0}
+    for kind in Reads:
+        assert list(penalties(museum, step, terms, kind)) == [kind.name]
+    assert list(penalties(museum, step, terms, Reads.LORA, Reads.BANK)) == ["LORA", "BANK"]
+    found = loss_terms(museum, run(museum), terms, LossConfig(), "epsilon", Reads.PICTURES)
+    assert set(found) == {"denoising", "PICTURES"}
 
 
 def test_a_loss_that_is_not_finite_is_named() -> None:
