@@ -106,8 +106,8 @@ class DryRun:
         Args:
             asked: how what a step keeps is checkpointed; None: as the run says.
         """
-        museum, run = self.museum, replace(self.run, base=asked or self.run.base)
-        _checkpoint(museum.base.unet, run.base)
+        museum, run = self.museum, self.run
+        _checkpoint(museum.base.unet, asked or run.base)
         denoiser, text = Denoiser(museum.base), TextEncoding.of(run.base)
         states = StateCache(museum, text) if text_is_frozen(run, museum) else None
         options = PassOptions(run.loss, text, self._watched, states=states)
@@ -115,7 +115,7 @@ class DryRun:
             with AsOnCard(None):
                 replay = self._replay(text) if self.has_bank else None
             batch = self._batch()
-            apart = run.replays_apart or not fits_beside(batch, replay)
+            apart = run.replay.apart or not fits_beside(batch, replay)
             kinds = (Reads.PICTURES,) if apart else tuple(Reads)
             with AsOnCard(self._half) as card:
                 done = student_pass(museum, denoiser, batch, rng_for(0, _STYLE, 0), options, None if apart else replay)

@@ -22,6 +22,7 @@ _NO_PART_OF_THE_RESULT = {
     "cache_latents_to_disk",
     "fit",
     "gradient_checkpointing",
+    "replay_apart",
     "max_data_loader_n_workers",
     "skip_nonfinite",
     "validate_every_n_steps",

@@ -212,7 +212,7 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
     batch = style_batch(room, lesson, shown)
     with room.museum.network.dropping(number_for(run.training.seed, lesson.name, step, part)):
         replay = replay_inputs(room, lesson, rng, len(shown.pictures), lesson.order.index(step, micro))
-        apart = run.replays_apart or not fits_beside(batch, replay)
+        apart = run.replay.apart or not fits_beside(batch, replay)
         with accelerator.autocast():
             done = student_pass(room.museum, room.denoiser, batch, rng, lesson.options, None if apart else replay)
             kinds = (Reads.PICTURES,) if apart else tuple(Reads)

@@ -44,7 +44,7 @@ def _cache_latents(run: RunConfig) -> tuple[str, RunConfig] | None:
 
 def _replay_apart(run: RunConfig) -> tuple[str, RunConfig] | None:
     terms = build_terms(run.method.name, run.method.weights).values()
-    if run.replays_apart or run.output.museum is None or all(term.reads is not Reads.BANK for term, _ in terms):
+    if run.replay.apart or run.output.museum is None or all(term.reads is not Reads.BANK for term, _ in terms):
         return None
     return "--replay_apart", replace(run, replay=replace(run.replay, apart=True))
 

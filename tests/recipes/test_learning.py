@@ -107,7 +107,7 @@ def test_a_lock_keeps_the_old_style_and_prompts_without_trigger(
         (("--train_batch_size=1",), [[1], [2], [1]]),
         (("--train_batch_size=4",), [[6], [6], [6]]),
         (("--train_batch_size=4", "--replay_apart"), [[4, 2], [4, 2], [4, 2]]),
-        (("--train_batch_size=1", "--gradient_checkpointing"), [[1], [1, 1], [1]]),
+        (("--train_batch_size=1", "--replay_apart"), [[1], [1, 1], [1]]),
         (("--train_batch_size=1", "--replay_batch_size=3"), [[4], [4], [4]]),
         (("--train_batch_size=1", "--method=finetune"), [[1], [1], [1]]),
     ],

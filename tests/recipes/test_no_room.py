@@ -73,10 +73,10 @@ def test_what_was_learned_is_saved_and_the_next_switch_is_named(
     school: School, teach: Teach, run_out: RunOut, tmp_path: Path
 ) -> None:
     unbroken = another(school, tmp_path / "unbroken")
-    assert teach(unbroken.command("--cache_latents")).code == 0
-    run_out(at=STEPS)
+    assert teach(unbroken.command("--cache_latents", "--replay_apart")).code == 0
+    run_out(at=2 * STEPS - 1)  # each step has a pass for its pictures and one for the bank
 
-    stopped = teach(school.command("--cache_latents"))
+    stopped = teach(school.command("--cache_latents", "--replay_apart"))
 
     assert stopped.code == 9
     (line,) = stopped.errors
@@ -87,7 +87,7 @@ def test_what_was_learned_is_saved_and_the_next_switch_is_named(
     assert "Traceback" not in stopped.err
     assert read_state(school.checkpoint)["step"] == STEPS - 1
     assert not school.museum.exists()
-    assert teach(school.command("--cache_latents", "--gradient_checkpointing")).code == 0
+    assert teach(school.command("--cache_latents", "--replay_apart", "--gradient_checkpointing")).code == 0
     assert same(school.numbers(), unbroken.numbers())
 
 
@@ -100,13 +100,13 @@ def test_with_fit_the_run_goes_on_by_itself(
     tmp_path: Path,
 ) -> None:
     unbroken = another(school, tmp_path / "unbroken")
-    styles = ("ink", "neon")
-    assert teach(unbroken.command("--gradient_checkpointing", "--cache_latents", styles=styles)).code == 0
+    styles, flags = ("ink", "neon"), ("--cache_latents", "--replay_apart")
+    assert teach(unbroken.command("--gradient_checkpointing", *flags, styles=styles)).code == 0
     expected = list(losses)
     losses.clear()
-    run_out(at=STEPS + 2)  # in the second style
+    run_out(at=2 * STEPS + 3)  # in the second style
 
-    done = teach(school.command("--fit", "--cache_latents", styles=styles))
+    done = teach(school.command("--fit", *flags, styles=styles))
 
     assert done.code == 0
     assert losses == expected
@@ -127,8 +127,8 @@ def test_fit_flips_what_keeps_the_result_and_nothing_else(
     assert stopped.code == 9
     flipped = re.findall(r"--fit: going on with (--\w+)", caplog.text)
     assert flipped == [
-        "--cache_latents", "--gradient_checkpointing", "--cpu_offload_checkpointing", "--blocks_to_swap",
-        "--blocks_to_swap",
+        "--cache_latents", "--replay_apart", "--gradient_checkpointing", "--cpu_offload_checkpointing",
+        "--blocks_to_swap", "--blocks_to_swap",
     ]  # fmt: skip
     assert "nothing was learned yet" in stopped.errors[-1]
     assert not school.checkpoint.exists()
@@ -154,7 +154,7 @@ def test_numbers_that_are_half_moved_are_not_saved(
 def test_no_room_before_the_first_step(school: School, teach: Teach, run_out: RunOut) -> None:
     run_out(when=lambda unet: not torch.is_grad_enabled())
 
-    stopped = teach(school.command("--cache_latents"))
+    stopped = teach(school.command("--cache_latents", "--replay_apart"))
 
     assert stopped.code == 9
     assert "memory ran out while style 'ink' was prepared (CUDA out of memory)" in stopped.errors[0]

@@ -100,7 +100,7 @@ def test_no_step_reaches_over_the_end_of_an_epoch(outcome: Outcome) -> None:
     [
         ("--gradient_checkpointing",),
         ("--replay_apart",),
-        ("--gradient_checkpointing", "--replay_apart=false"),
+        ("--gradient_checkpointing", "--replay_apart"),
         ("--cpu_offload_checkpointing",),
         ("--cache_latents",),
         ("--cache_latents_to_disk",),

@@ -34,8 +34,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("replay_batch_size", "replay.batch_size", to_int,
          "latents of the bank in every step (default: one for two pictures; beside one, in every second step)"),
     Flag("replay_apart", "replay.apart", to_bool,
-         "give latents of the bank a pass of their own, so that the bank needs no more memory than the pictures do "
-         "(default: with gradient_checkpointing)"),
+         "give latents of the bank a pass of their own: then it needs hardly more memory than the pictures do"),
     Flag("replay_sampling_steps", "replay.sampling_steps", to_int, "denoising steps for each latent of the bank"),
     Flag("gate", "gate.mode", to_name,
          "on: a museum that lost too much does not replace the one before, it is kept beside it; off: it does",

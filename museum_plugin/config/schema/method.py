@@ -28,8 +28,8 @@ class ReplayConfig:
     """Latents drawn without any trigger."""
     batch_size: int | None = None
     """Latents of the bank in every step; None: see `anchors_at`."""
-    apart: bool | None = None
-    """Whether these latents have a pass of their own; None: with gradient checkpointing, see `RunConfig`."""
+    apart: bool = False
+    """Whether these latents have a pass of their own."""
     sampling_steps: int = 20
     guidance: float = 4.0
 

@@ -37,11 +37,6 @@ class RunConfig:
     metadata: MetadataConfig = MetadataConfig()
     gate: GateConfig = GateConfig()
 
-    @property
-    def replays_apart(self) -> bool:
-        """Whether the bank's latents have a pass of their own, where memory is short."""
-        return self.base.gradient_checkpointing if self.replay.apart is None else self.replay.apart
-
     def __post_init__(self) -> None:
         require(
             self.gate.judge_every is None or self.output.museum is not None,

@@ -50,7 +50,7 @@ def test_it_learns_what_train_museum_learns(host: Host, school: School, base: Ba
     encode_prompts(base, ["a cat"])  # the library's own hooks come with the first prompt
     attached = hooks(base)
     for style in ("ink", "neon"):
-        host(style, {"conv_dim": "1"}, **BOTH).run()
+        host(style, {"conv_dim": "1", "gate": "off"}, **BOTH).run()
     assert hooks(base) == attached
     by_host, ledger = school.numbers(), read_ledger(school.museum)
     school.museum.unlink()
