@@ -64,3 +64,15 @@ def museum_command(*words: str | Path, folder: Path | None = None) -> subprocess
         timeout=600,
         check=False,
     )
+
+
+def flags_of_a_new_style(base: Path, museum: Path, dataset: Path, out: Path) -> list[str]:
+    """What adds the style of a dataset file to a museum of two."""
+    return [
+        f"--pretrained_model_name_or_path={base}",
+        f"--museum={museum}",
+        f"--output_dir={out}",
+        f"--dataset_config={dataset}",
+        "--network_dim=2",
+        "--network_alpha=1",
+    ]

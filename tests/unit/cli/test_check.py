@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from museum_plugin.__main__ import main
 from tests.original_layout import original_tensors, write_true_base
 from tests.tiny_models import TINY_SLOT_WORDS, write_tiny_base
+from tests.unit.cli.museums import flags_of_a_new_style
 from tests.unit.data.drawn import draw, draw_folder
 
 Check = Callable[..., tuple[int, str, str]]
@@ -50,16 +51,7 @@ def write_dataset(folder: Path, style: str, trigger: str) -> Path:
 
 @pytest.fixture
 def flags(tiny_base: Path, museum: Path, dataset: Path, tmp_path: Path) -> list[str]:
-    """What adds the new style to a museum of two."""
-    return [
-        f"--pretrained_model_name_or_path={tiny_base}",
-        f"--museum={museum}",
-        f"--output_dir={tmp_path / 'out'}",
-        f"--dataset_config={dataset}",
-        "--network_dim=2",
-        "--network_alpha=1",
-        "--max_train_steps=20",
-    ]
+    return [*flags_of_a_new_style(tiny_base, museum, dataset, tmp_path / "out"), "--max_train_steps=20"]
 
 
 def test_a_run_that_can_begin(check: Check, flags: list[str], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from museum_plugin.__main__ import main
 from tests.tiny_models import TINY_SLOT_WORDS
+from tests.unit.cli.museums import flags_of_a_new_style
 from tests.unit.data.drawn import draw_folder
 
 Check = Callable[..., tuple[int, str, str]]
@@ -40,15 +41,7 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def flags(tiny_base: Path, museum: Path, dataset: Path, tmp_path: Path) -> list[str]:
-    """What adds a new style to a museum of two."""
-    return [
-        f"--pretrained_model_name_or_path={tiny_base}",
-        f"--museum={museum}",
-        f"--output_dir={tmp_path / 'out'}",
-        f"--dataset_config={dataset}",
-        "--network_dim=2",
-        "--network_alpha=1",
-    ]
+    return flags_of_a_new_style(tiny_base, museum, dataset, tmp_path / "out")
 
 
 def memory(out: str) -> str:
