@@ -16,7 +16,7 @@ import argparse
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -272,6 +272,14 @@ def all_cases(out: Path, examiner: Examiner) -> list[Case]:
     return cases
 
 
+def tell(kept: Path | None, judged: Callable[[], list[Case]]) -> None:
+    """Print how many of each kind are refused: of cases that a folder keeps, each in a line, too, or of new ones."""
+    cases = judged() if kept is None else cases_in(kept)
+    if kept is not None:
+        print("\n".join(map(line, cases)))
+    print(summary(cases))
+
+
 def main() -> None:
     """Teach and judge what is missing, and print how many of each kind are refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -280,14 +288,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("output/gate_held_out"))
     parser.add_argument("--table", action="store_true", help="only read the cases (*.json) in --out")
     args = parser.parse_args()
-    if args.table:
-        cases = cases_in(args.out)
-        print("\n".join(map(line, cases)))
-    else:
+
+    def judged() -> list[Case]:
         logging.getLogger("museum").setLevel(logging.WARNING)
         base = load_base(run_config("museum", 0, args.out, "ink", []).base.path)
-        cases = all_cases(args.out, Examiner(base, load_classifier(), args.pictures, args.steps))
-    print(summary(cases))
+        return all_cases(args.out, Examiner(base, load_classifier(), args.pictures, args.steps))
+
+    tell(args.out if args.table else None, judged)
 
 
 if __name__ == "__main__":

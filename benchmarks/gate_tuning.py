@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.damage import Damage, fewer_ranks, noisy, scaled, slot_noisy, unharmed, without
-from benchmarks.gate_held_out import Case, Examiner, cases_in, examine, line, summary
+from benchmarks.gate_held_out import Case, Examiner, examine, tell
 from benchmarks.judge_calibration import museum_files
 from museum_plugin.base.load import load_base
 from museum_plugin.museum.file import read_ledger
@@ -57,12 +57,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("output/gate_tuning"))
     parser.add_argument("--table", action="store_true", help="only read the cases (*.json) in --out")
     args = parser.parse_args()
-    if args.table:
-        cases = cases_in(args.out)
-        print("\n".join(map(line, cases)))
-    else:
-        cases = all_cases(args.museums, args.out, Examiner(load_base(MODEL_DIR), load_classifier(), 6, 8))
-    print(summary(cases))
+    tell(
+        args.out if args.table else None,
+        lambda: all_cases(args.museums, args.out, Examiner(load_base(MODEL_DIR), load_classifier(), 6, 8)),
+    )
 
 
 if __name__ == "__main__":

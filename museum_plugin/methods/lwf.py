@@ -6,7 +6,7 @@ from torch import Tensor
 
 from museum_plugin.losses.function_lock import balanced_mean, function_lock_loss
 from museum_plugin.methods.bank import of_kind
-from museum_plugin.methods.method import NEW_PICTURES, Reads, Step, Term
+from museum_plugin.methods.method import NEW_PICTURES, Step, Term
 from museum_plugin.museum.museum import Museum
 
 WEIGHTS = {"old_predictions": 3.0}
@@ -20,7 +20,6 @@ class OldPredictions(Term):
     """
 
     name = "old_predictions"
-    reads = Reads.BANK
     needs = frozenset({NEW_PICTURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

@@ -79,9 +79,14 @@ class Term:
     name: str
     needs: frozenset[str] = frozenset()
     reads = Reads.PICTURES
-    """What its penalty is computed from; where that is the bank's batch and a step has none, the penalty is None."""
+    """What its penalty is computed from. Unless a term says so itself, the bank's batch if it needs one, else the pass
+    over the pictures. Where it is the bank's batch and a step has none, the penalty is None."""
     grows = False
     """Whether each style after the first gets a rank block of its own, `network_dim` wide."""
+
+    def __init_subclass__(cls) -> None:
+        if "reads" not in vars(cls) and "needs" in vars(cls):
+            cls.reads = Reads.BANK if cls.needs & {REPLAY, NEW_PICTURES, FEATURES} else Reads.PICTURES
 
     def begin_style(self, start: StyleStart) -> None:
         """Before the first step of a style."""

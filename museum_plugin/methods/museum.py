@@ -81,7 +81,6 @@ class FunctionLock(Term):
     """
 
     name = "function_lock"
-    reads = Reads.BANK
     needs = frozenset({REPLAY})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

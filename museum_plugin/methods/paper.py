@@ -57,7 +57,6 @@ class FeatureRegularization(Term):
     """The blocks' outputs on the bank's states stay those of the previous museum. Source: the paper's feature part."""
 
     name = "feature_regularization"
-    reads = Reads.BANK
     needs = frozenset({REPLAY, FEATURES})
 
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:

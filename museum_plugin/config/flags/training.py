@@ -31,7 +31,7 @@ FLAGS: tuple[Flag, ...] = (
          "batches of a validation loss; 0 or nothing: all"),
     Flag("fit", "training.fit", to_bool,
          "where memory runs out, go on from the last whole step with what needs less and gives the same result: "
-         "cache_latents, gradient_checkpointing, cpu_offload_checkpointing, blocks_to_swap, one after another"),
+         "cache_latents, replay_apart, gradient_checkpointing, cpu_offload_checkpointing, blocks_to_swap"),
     Flag("skip_nonfinite", "training.skip_nonfinite", to_int,
          "steps in a row whose loss or gradient is not finite that are left out before the run stops"),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from museum_plugin.base.text_encoding import TextEncoding
 from museum_plugin.config.schema import LossConfig
 from museum_plugin.losses.denoising import denoising_loss, min_snr_weight
 from museum_plugin.methods.bank import ReplayBatch
-from museum_plugin.methods.method import Reads, Step, Term
+from museum_plugin.methods.method import REPLAY, Reads, Step, Term
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.step import (
     Pass,
@@ -257,6 +257,16 @@ def test_terms_are_weighted_and_those_with_nothing_to_say_left_out(base: BaseMod
     found = loss_terms(museum, run(museum), terms, LossConfig(), "epsilon")
     assert found["two"].item() == 6.0
     assert set(found) == {"denoising", "two"}
+
+
+def test_what_a_term_reads_follows_from_what_it_needs_unless_it_says_so() -> None:
+    class OnBank(Constant):
+        needs = frozenset({REPLAY})
+
+    class OnNumbers(OnBank):
+        reads = Reads.LORA
+
+    assert (Constant.reads, OnBank.reads, OnNumbers.reads) == (Reads.PICTURES, Reads.BANK, Reads.LORA)
 
 
 def test_terms_are_asked_by_what_they_read(base: BaseModel) -> None:
