@@ -71,6 +71,8 @@ class Step:
     """The student's block outputs for the bank's batch."""
     bank_weight: float = 1.0
     """Of penalties on the bank's batch: above 1 where not every step has one."""
+    memory_is_short: bool = False
+    """Whether to work out again for the gradients what is large, rather than to keep it."""
 
 
 class Term:

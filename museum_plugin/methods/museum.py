@@ -48,11 +48,14 @@ class FeatureLock(Term):
     def penalty(self, museum: Museum, step: Step) -> Tensor | None:
         if not self._stacks:  # an empty bank was asked for
             return None
-        # What a stack is worked out with is worked out again for its gradients: of SDXL's 722 modules it is a gigabyte.
-        parts = [
-            checkpoint(self._changes, museum, number, use_reentrant=False, preserve_rng_state=False)
-            for number in range(len(self._stacks))
-        ]
+        numbers = range(len(self._stacks))
+        if step.memory_is_short:  # what SDXL's 722 modules are worked out with is a gigabyte
+            parts = [
+                checkpoint(self._changes, museum, number, use_reentrant=False, preserve_rng_state=False)
+                for number in numbers
+            ]
+        else:
+            parts = [self._changes(museum, number) for number in numbers]
         return torch.stack(parts).sum() / sum(map(len, self._stacks))
 
     def _changes(self, museum: Museum, number: int) -> Tensor:

@@ -122,7 +122,8 @@ class DryRun:
                 _backward(loss_terms(museum, done, self.terms, run.loss, denoiser.prediction_type, *kinds), card)
             if apart:
                 with AsOnCard(self._half) as card:
-                    _backward(penalties(museum, done.step, self.terms, Reads.LORA), card)
+                    short = replace(done.step, memory_is_short=True)
+                    _backward(penalties(museum, short, self.terms, Reads.LORA), card)
             if apart and replay is not None:
                 with AsOnCard(self._half) as card:
                     seen = replay_pass(denoiser, done.step, replay, self._watched)

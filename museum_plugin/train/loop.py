@@ -220,7 +220,7 @@ def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, m
         add_gradients(found, micro_steps, accelerator.backward)
         if apart:
             with accelerator.autocast():
-                held = penalties(room.museum, done.step, terms, Reads.LORA)
+                held = penalties(room.museum, replace(done.step, memory_is_short=True), terms, Reads.LORA)
             add_gradients(held, micro_steps, accelerator.backward)
             found |= held
         if apart and replay is not None:
