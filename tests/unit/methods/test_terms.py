@@ -147,6 +147,28 @@ def test_the_feature_lock_is_zero_until_the_lora_moves(base: BaseModel, taught: 
     assert lock.penalty(taught, step()) is None, "there is no bank"
 
 
+def test_the_feature_lock_keeps_less_where_memory_is_short_and_gives_the_same(taught: Museum) -> None:
+    lock, found, kept = FeatureLock(), [], []
+    with taught.attached():
+        bank = fill_bank(taught, plan())
+        lock.begin_style(start(taught, moments=input_moments(bank, taught, StateCache(taught, TextEncoding()), 6)))
+    shake(taught.network, torch.Generator().manual_seed(9), size=0.1)
+    for short in (False, True):
+        saved: list[int] = []
+
+        def note(tensor: Tensor, saved: list[int] = saved) -> Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            penalty = lock.penalty(taught, dataclasses.replace(step(), memory_is_short=short))
+        assert penalty is not None
+        kept.append(sum(saved))
+        found.append([penalty, *torch.autograd.grad(penalty, list(taught.network.parameters()))])
+    assert kept[1] < 0.1 * kept[0]
+    torch.testing.assert_close(found[1], found[0])
+
+
 def test_moments_are_those_of_the_inputs_that_the_teachers_see(
     base: BaseModel, taught: Museum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
