@@ -26,6 +26,7 @@ from museum_plugin.config.arguments import parse_command_line
 run = parse_command_line(sys.argv[1:])
 marks.append(time.process_time())
 import museum_plugin.train.loop as loop
+import museum_plugin.train.start as start
 marks.append(time.process_time())
 
 def loaded():
@@ -49,10 +50,10 @@ def first_move(*given):
     move(*given)
     raise Done
 
-load, move, backward = loop.load_base, loop._move, loop._backward
+load, move, backward = start.load_base, loop._move, loop.micro_step
 first, second = loaded()[1], loaded()[1]
 marks.append(time.process_time())
-loop.load_base, loop._backward, loop._move = reloaded, first_backward, first_move
+start.load_base, loop.micro_step, loop._move = reloaded, first_backward, first_move
 try:
     loop.train(run)
 except Done:

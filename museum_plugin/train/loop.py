@@ -6,13 +6,10 @@ import logging
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 from torch.nn import Parameter
 
 from museum_plugin.base.denoiser import Denoiser
-from museum_plugin.base.load import load_base
-from museum_plugin.base.memory import placed
 from museum_plugin.config.schema import RunConfig, StyleData
 from museum_plugin.data.dataset import StyleDataset
 from museum_plugin.errors import Interrupted, NoRoomError, NotFiniteError
@@ -46,13 +43,7 @@ from museum_plugin.train.published import publish_result
 from museum_plugin.train.reader import BatchReader
 from museum_plugin.train.resume import check_resume
 from museum_plugin.train.setup import Classroom, Lesson, begin_style, checkpoint_path, latent_cache
-from museum_plugin.train.start import (
-    check_run,
-    make_accelerator,
-    open_or_begin,
-    with_base_weights,
-    with_noise_schedule,
-)
+from museum_plugin.train.start import check_run, make_accelerator, museum_on_base
 from museum_plugin.train.step import (
     add_gradients,
     fits_beside,
@@ -72,7 +63,6 @@ from museum_plugin.train.watch import begin_watch, judge_if_due
 log = logging.getLogger("museum")
 _SHOWN_EVERY = 10
 _GO_ON = "Give the same command again to go on from there."
-_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def train(run: RunConfig) -> list[Finished]:
@@ -137,15 +127,13 @@ def open_classroom(run: RunConfig, held: ExitStack) -> tuple[Classroom, list[tup
     for dataset in datasets:
         dataset.verify()
     run = with_blocks_counted(run, datasets, accelerator.device)
-    base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
-    base = held.enter_context(placed(base, run.base, accelerator.device, _DTYPES[run.base.mixed_precision]))
-    museum = open_or_begin(run, base)
+    museum = museum_on_base(run, accelerator.device, held)
     museum.metadata.update(chosen_metadata(run.metadata))
     lessons = styles_to_teach(museum, run, datasets)
     check_resume(run.output, museum.styles(), [style.name or "" for style, _ in lessons])
     warn_of_little_room(run, museum, lessons)
     held.enter_context(museum.attached())
-    return Classroom(run, accelerator, museum, Denoiser(base), latent_cache(run, museum), file), lessons
+    return Classroom(run, accelerator, museum, Denoiser(museum.base), latent_cache(run, museum), file), lessons
 
 
 def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
@@ -176,7 +164,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
                 break
             try:
                 for micro in range(lesson.order.micro_steps(step)):
-                    found = _backward(room, lesson, reader, step, micro)
+                    found = micro_step(room, lesson, reader, step, micro)
                 average_gradients(accelerator, parameters)
                 _check_gradients(room, lesson, reader, step, parameters)
             except NotFiniteError as refused:
@@ -196,7 +184,7 @@ def teach_style(room: Classroom, lesson: Lesson, stop: StopRequest) -> None:
     take_average(optimizer)
 
 
-def _backward(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
+def micro_step(room: Classroom, lesson: Lesson, reader: BatchReader, step: int, micro: int) -> dict[str, Tensor]:
     """One micro-step: the student's pass and all terms, or one kind of terms after another, each with its gradients.
 
     Returns:

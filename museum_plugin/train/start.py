@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -14,8 +15,8 @@ from accelerate import Accelerator
 
 from museum_plugin.base.compiled import check_compiler
 from museum_plugin.base.family import Family
-from museum_plugin.base.load import BaseModel
-from museum_plugin.base.memory import check_precision
+from museum_plugin.base.load import BaseModel, load_base
+from museum_plugin.base.memory import check_precision, placed
 from museum_plugin.base.schedule import with_zero_terminal_snr
 from museum_plugin.config.files import unwritable
 from museum_plugin.config.problems import Problems
@@ -40,6 +41,7 @@ from museum_plugin.train.schedule import check_schedule, try_schedule
 
 log = logging.getLogger("museum")
 _MANY_STEPS = 10**9
+_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _PENULTIMATE = 2
 """The clip_skip that WebUIs give for the last layer but one."""
 
@@ -168,6 +170,16 @@ def make_accelerator(run: RunConfig) -> Accelerator:
     if output.log_with:
         begin_logs(accelerator, run)
     return accelerator
+
+
+def museum_on_base(run: RunConfig, device: torch.device, held: ExitStack) -> Museum:
+    """The museum that grows, on a base that is placed as the run asks until `held` is closed.
+
+    Raises:
+        MuseumError: base or museum cannot be used.
+    """
+    base = with_base_weights(with_noise_schedule(load_base(run.base.path, run.base), run.loss), run.network)
+    return open_or_begin(run, held.enter_context(placed(base, run.base, device, _DTYPES[run.base.mixed_precision])))
 
 
 def open_or_begin(run: RunConfig, base: BaseModel) -> Museum:

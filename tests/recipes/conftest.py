@@ -14,7 +14,7 @@ from torch import Tensor
 from museum_plugin.base.frozen import FrozenConv2d
 from museum_plugin.base.load import BaseModel, load_base
 from museum_plugin.config.schema import BaseConfig
-from museum_plugin.train import loop
+from museum_plugin.train import start
 from tests.recipes.mistakes import Refusal
 from tests.recipes.school import Done, School, teach_here, tensors_of, write_pictures
 from tests.tiny_models import write_tiny_base
@@ -81,7 +81,7 @@ def base_read_once(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             _read[:] = [load_base(path)]
         return _read[0]
 
-    monkeypatch.setattr(loop, "load_base", load)
+    monkeypatch.setattr(start, "load_base", load)
 
 
 @pytest.fixture

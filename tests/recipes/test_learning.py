@@ -124,7 +124,7 @@ def test_no_teacher_runs_in_a_step_and_the_bank_has_a_pass_of_its_own_where_memo
     """Pictures in each forward pass of the U-Net, step by step, for the first style and the second."""
     school: School = request.getfixturevalue("school" if style == "ink" else "knows_ink")
     seen: list[list[int]] = []
-    backward = loop._backward
+    backward = loop.micro_step
 
     def looking(room: loop.Classroom, *others: Any) -> dict[str, Tensor]:
         seen.append([])
@@ -134,7 +134,7 @@ def test_no_teacher_runs_in_a_step_and_the_bank_has_a_pass_of_its_own_where_memo
         finally:
             hook.remove()
 
-    monkeypatch.setattr(loop, "_backward", looking)
+    monkeypatch.setattr(loop, "micro_step", looking)
     command = school.command(*flags, styles=(style,))
     if "--replay_batch_size=3" not in flags:
         command = [word for word in command if not word.startswith("--replay_batch_size")]

@@ -16,7 +16,7 @@ from museum_plugin.config.schema import RunConfig
 from museum_plugin.methods import material
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.museum import Museum
-from museum_plugin.train import loop
+from museum_plugin.train import loop, start
 from museum_plugin.train.museum_file import museum_lock
 from tests.recipes.conftest import Teach
 from tests.recipes.mistakes import snapshot
@@ -200,7 +200,7 @@ def test_a_signal_while_the_bank_is_drawn_takes_effect_right_there(
 def test_a_second_run_on_the_same_museum_is_refused_at_once(
     school: School, teach: Teach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "load_base", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(start, "load_base", lambda path: pytest.fail("read"))
     school.museum.parent.mkdir()
     with museum_lock(school.museum):
         done = teach(school.command())

@@ -14,7 +14,7 @@ import torch
 from museum_plugin.cli.check_report import examine
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history
-from museum_plugin.train import loop
+from museum_plugin.train import loop, start
 from tests.recipes.conftest import Teach
 from tests.recipes.school import School, same, teach_here, tensors_of, write_dataset, write_pictures
 
@@ -204,7 +204,7 @@ def test_a_state_of_another_museum_is_refused(unbroken: School, school: School, 
 def test_what_is_no_state_is_refused_before_the_model_is_read(
     school: School, teach: Teach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "load_base", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(start, "load_base", lambda path: pytest.fail("read"))
     broken = school.folder / "broken-state"
     broken.write_bytes(b"no state")
     for path, named in ((broken, "damaged"), (school.folder, "found a folder"), (school.folder / "x", "no such file")):

@@ -19,7 +19,7 @@ from museum_plugin.methods import METHODS
 from museum_plugin.museum.file import read_museum
 from museum_plugin.museum.history import history
 from museum_plugin.museum.store import open_museum
-from museum_plugin.train import loop
+from museum_plugin.train import loop, start
 from museum_plugin.train.finish import Finished
 from museum_plugin.train.setup import Classroom, Lesson
 from tests.recipes.conftest import Teach
@@ -42,13 +42,13 @@ def bases_in_use(monkeypatch: pytest.MonkeyPatch) -> list[BaseModel]:
     """Every base that a run loads."""
     loaded: list[BaseModel] = []
 
-    read = loop.load_base
+    read = start.load_base
 
     def load(path: Path, asked: BaseConfig) -> BaseModel:
         loaded.append(read(path, asked))
         return loaded[-1]
 
-    monkeypatch.setattr(loop, "load_base", load)
+    monkeypatch.setattr(start, "load_base", load)
     return loaded
 
 
