@@ -17,14 +17,15 @@ def refused(cases: list[Case], kind: str, gate: GateConfig | None = None) -> lis
     return [case.name for case in cases if case.kind == kind and case.objections(gate or GateConfig())]
 
 
-@pytest.mark.parametrize("folder", ["gate_tuning", "gate_held_out"])
-def test_no_good_museum_is_refused_and_hardly_a_ruined_one_accepted(folder: str) -> None:
+@pytest.mark.parametrize(("folder", "right"), [("gate_tuning", 1.0), ("gate_held_out", 0.93)])
+def test_ruined_museums_are_refused_and_good_ones_are_not(folder: str, right: float) -> None:
+    """All of those the thresholds were set on, nearly all of the others."""
     cases = cases_in(RESULTS / folder)
-    ruined = [case for case in cases if case.kind == RUINED]
-    assert refused(cases, GOOD) == []
-    assert len(refused(cases, RUINED)) >= 0.8 * len(ruined) > 0
-    good = sum(case.kind == GOOD for case in cases)
-    assert f"good     0 of {good} refused" in summary(cases)
+    ruined, good = (sum(case.kind == kind for case in cases) for kind in (RUINED, GOOD))
+    stopped, wronged = len(refused(cases, RUINED)), len(refused(cases, GOOD))
+    assert stopped >= right * ruined > 0
+    assert good - wronged >= right * good > 0
+    assert f"good     {wronged} of {good} refused" in summary(cases)
 
 
 def test_a_case_is_asked_again_with_any_thresholds() -> None:
