@@ -15,12 +15,14 @@ _FLAGS = "flags"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What `check` takes: whatever train_museum.py takes, and two flags of its own."""
-    parser.usage = "%(prog)s [--json] [--vram GIB] FLAGS..."
+    """What `check` takes: whatever train_museum.py takes, and flags of its own."""
+    parser.usage = "%(prog)s [--json] [--vram GIB] [--forecast] FLAGS..."
     parser.epilog = "FLAGS are those of train_museum.py; `python train_museum.py --help` lists them."
     parser.add_argument("--json", action="store_true", help="print the same as JSON, for programs")
     told = "size of the card that is asked about (default: the one that is there)"
     parser.add_argument("--vram", type=number_from(0), metavar="GIB", help=told)
+    told = "load the base model, and say how long the first new style takes and what the others keep of it (minutes)"
+    parser.add_argument("--forecast", action="store_true", help=told)
     parser.set_defaults(others=_FLAGS)
 
 
@@ -33,7 +35,7 @@ def run(given: Namespace) -> None:
     from museum_plugin.cli.check_page import report_lines
     from museum_plugin.cli.check_report import examine  # torch takes seconds to load
 
-    report = examine(getattr(given, _FLAGS), given.vram)
+    report = examine(getattr(given, _FLAGS), given.vram, look=given.forecast)
     if given.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, default=_plain))
     else:

@@ -34,7 +34,7 @@ def used_lines(found: Fullness) -> list[str]:
         f"effective rank {found.effective_rank:.1f} of {found.rank:.3g} ({found.least:.1f} to {found.most:.1f} in "
         f"{counted(found.layers, 'layer')})",
         f"99 % of the energy in {found.directions:.1f} directions of a layer, on average",
-        "this is what is in use, not what the next style will cost the others: docs/capacity.md",
+        "this is what is in use, not what the next style costs the others: --forecast says that",
     ]
 
 

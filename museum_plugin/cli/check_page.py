@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from museum_plugin.cli.check_first_look import first_look_lines
 from museum_plugin.cli.check_memory import memory_lines
 from museum_plugin.cli.check_report import Report, StyleReport
 from museum_plugin.cli.text_lines import counted, entry, indented, printable, table
@@ -29,6 +30,9 @@ def report_lines(report: Report) -> list[str]:
     if report.memory:
         rows = [line for title, text in memory_lines(report.memory) for line in entry(title, text, width=WIDTH - 2)]
         lines += ["", "memory on a card, a forecast", *indented(rows)]
+    if report.first_look:
+        rows = [line for title, text in first_look_lines(report.first_look) for line in _entry(title, text)]
+        lines += ["", f"what {report.first_look.style} leaves of older styles, a forecast", *indented(rows)]
     for title, texts in (("warnings", report.warnings), ("problems", report.problems)):
         lines += ["", f"{title}: {len(texts) or 'none'}", *[f"  {printable(text)}" for text in texts]]
     return lines

@@ -12,6 +12,7 @@ from functools import partial
 from museum_plugin.base.folder import BaseOutline
 from museum_plugin.base.text_encoding import TextEncoding, count_tokens
 from museum_plugin.cli.check_capacity import capacity_of
+from museum_plugin.cli.check_first_look import FirstLook, first_look
 from museum_plugin.cli.check_memory import MemoryReport, memory_of
 from museum_plugin.cli.check_model import clients_of, known_ledger, museum_id_of, outline_of, resumed
 from museum_plugin.config.arguments import gather_command_line
@@ -28,6 +29,7 @@ from museum_plugin.data.inspection import (
     survey_captions,
 )
 from museum_plugin.data.picture import check_mask
+from museum_plugin.errors import NoRoomError, NotFiniteError
 from museum_plugin.museum.history import history_folder
 from museum_plugin.museum.ledger import Ledger
 from museum_plugin.train.batch_order import BatchOrder
@@ -46,7 +48,7 @@ from museum_plugin.train.start import (
 )
 
 log = logging.getLogger("museum")
-UNKNOWN_TIME = "not known before the first steps"
+UNKNOWN_TIME = "not known before the first steps (--forecast)"
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,19 @@ class Report:
     """How full the museum is, and what can be done; none where there is no museum yet."""
     memory: MemoryReport | None
     """What a card will need; None: not known."""
+    first_look: FirstLook | None
+    """What loading the base and a few steps tell; None where that was not asked for, or nothing is to be taught."""
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     """What training would refuse, one line each."""
 
 
-def examine(argv: Sequence[str], vram: float | None = None) -> Report:
+def examine(argv: Sequence[str], vram: float | None = None, *, look: bool = False) -> Report:
     """Read, open and compare everything that a run with this command line would use.
 
     Args:
         vram: GiB of the card that is asked about; None: the one that is there.
+        look: also load the base model and look at the first steps, where nothing else is wrong.
     """
     problems, warnings = Problems(gather=True), list[str]()
     with _heard(warnings):
@@ -129,23 +134,26 @@ def examine(argv: Sequence[str], vram: float | None = None) -> Report:
             number += not plan.is_taught
             trigger = known[style.name].trigger if style.name in known else " ".join(plan.words) or None
             styles.append(_style_report(run, plan, trigger, base, number))
-        resumes, memory = None, None
+        resumes, memory, seen = None, None, None
         to_teach = [plan for plan in plans.values() if not plan.is_taught]
         with problems:
             resumes = resumed(run, to_teach, tuple(known), problems)
         if base is not None and not problems.found:
             memory = _forecast(run, base, to_teach, ledger, vram)
+        with problems:
+            seen = _looked(run, to_teach) if look and not problems.found else None
     return Report(
         base=f"{base.name} ({base.family.name}, {base.prediction_type})" if base else str(run.base.path),
         museum=str(run.output.museum) if run.output.museum else None,
         known_styles=tuple(known),
         resumes=resumes,
-        expected_time=UNKNOWN_TIME,
+        expected_time=seen.time if seen else UNKNOWN_TIME,
         styles=tuple(styles),
         files=_files(run),
         clients=clients_of(run),
         capacity=capacity_of(run, base),
         memory=memory,
+        first_look=seen,
         warnings=tuple(dict.fromkeys([*warnings, *_thoughts(styles)])),
         problems=tuple(" ".join(str(error).split()) for error in problems.found),
     )
@@ -158,6 +166,15 @@ def _forecast(
         return memory_of(run, base, plans, ledger, vram)
     except Exception as error:  # it stands on inner parts of torch; a run needs none of them
         log.warning("memory: it could not be forecast here: %s", error)
+        return None
+
+
+def _looked(run: RunConfig, plans: list[PlannedStyle]) -> FirstLook | None:
+    """A first look; where it fails for lack of memory or by its numbers, a warning: a run may still be possible."""
+    try:
+        return first_look(run, plans)
+    except (NoRoomError, NotFiniteError) as error:
+        log.warning("--forecast: %s", error)
         return None
 
 

@@ -41,7 +41,13 @@ class LatentCache:
     """
 
     def __init__(
-        self, encode: Callable[[Tensor], Tensor], *, vae_fingerprint: str, folder: Path | None, batch_size: int
+        self,
+        encode: Callable[[Tensor], Tensor],
+        *,
+        vae_fingerprint: str,
+        folder: Path | None,
+        batch_size: int,
+        read_only: bool = False,
     ) -> None:
         """Nothing is encoded yet.
 
@@ -51,6 +57,7 @@ class LatentCache:
             vae_fingerprint: changes when the VAE or what `encode` does with it changes.
             folder: where latents are kept on disk; made if missing; None keeps them in memory only.
             batch_size: pictures in one call of `encode`.
+            read_only: take what is in the folder and put nothing there.
         Raises:
             OutputError: the folder cannot be made.
         """
@@ -58,10 +65,11 @@ class LatentCache:
         self.vae_fingerprint = vae_fingerprint
         self.folder = folder
         self.batch_size = batch_size
+        self._writes = folder is not None and not read_only
         self._memory: dict[str, Tensor] = {}
         self._masks: dict[str, Tensor] = {}
         self._digests: dict[tuple[Path, int, int], str] = {}
-        if folder is not None:
+        if folder is not None and self._writes:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -193,7 +201,7 @@ class LatentCache:
                 f"{picture.path}: the VAE encodes it to values that are not finite; run the VAE in float32 "
                 "(no_half_vae) or use another VAE"
             )
-        if self.folder is not None:
+        if self.folder is not None and self._writes:
             content = save({"latents": latent}, {"sha256": _checksum(latent)})
             write_atomically(self.folder / f"{key}.safetensors", content)
         self._memory[key] = latent

@@ -112,5 +112,18 @@ def locked(
         alpha_bar: (R,), of the noise levels.
         groups: the style of each anchor.
     """
-    weight = min_snr_weight(alpha_bar, _GAMMA, prediction_type)
-    return balanced_mean(function_lock_loss(pred, teacher_pred) * weight, groups)
+    return balanced_mean(lock_errors(pred, teacher_pred, alpha_bar, prediction_type), groups)
+
+
+def lock_errors(pred: Tensor, teacher_pred: Tensor, alpha_bar: Tensor, prediction_type: str) -> Tensor:
+    """min(SNR, 5) / SNR mean (eps - eps')^2 of each anchor. Source: ours.
+
+    At high noise a small error of the prediction is a large one of the picture.
+
+    Args:
+        pred, teacher_pred: (R, C, h, w).
+        alpha_bar: (R,), of the noise levels.
+    Returns:
+        (R,) >= 0
+    """
+    return function_lock_loss(pred, teacher_pred) * min_snr_weight(alpha_bar, _GAMMA, prediction_type)

@@ -98,16 +98,19 @@ class Rehearsal:
 
 
 @torch.no_grad()
-def predictions(museum: Museum, anchors: Sequence[Anchor], states: StateCache, *, bare: bool = False) -> Tensor:
+def predictions(
+    museum: Museum, anchors: Sequence[Anchor], states: StateCache, *, bare: bool = False, at_once: int = _BATCH
+) -> Tensor:
     """(N, C, h, w) on the CPU: what an attached museum predicts where the bank's pictures went.
 
     Args:
         bare: what its base predicts there instead, with the base's own words.
+        at_once: how many anchors go through the U-Net together.
     """
     denoiser, device, found = Denoiser(museum.base), museum.base.device, []
     with museum.disabled() if bare else nullcontext():
-        for at in range(0, len(anchors), _BATCH):
-            part = anchors[at : at + _BATCH]
+        for at in range(0, len(anchors), at_once):
+            part = anchors[at : at + at_once]
             noisy = torch.stack([anchor.noisy for anchor in part]).to(device)
             t = torch.tensor([anchor.t for anchor in part], device=device)
             text = states.states([anchor.prompt for anchor in part], [anchor.plain for anchor in part])

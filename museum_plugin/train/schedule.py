@@ -19,6 +19,7 @@ from museum_plugin.config.flags.optimizer import SCHEDULES
 from museum_plugin.config.learning import in_steps
 from museum_plugin.config.schema import OptimizerConfig
 from museum_plugin.errors import ConfigError
+from museum_plugin.train.nonfinite import advance_without_step
 from museum_plugin.train.optimizer import build_optimizer, finds_its_rates, is_schedule_free
 
 log = logging.getLogger("museum")
@@ -76,6 +77,20 @@ def try_schedule(config: OptimizerConfig, rates: Sequence[float], steps: int) ->
     """
     groups = [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate} for rate in rates]
     build_schedule(config, build_optimizer(config, groups), steps)
+
+
+def sum_of_rates(config: OptimizerConfig, rate: float, steps: int) -> float:
+    """A learning rate added up over all steps of its schedule.
+
+    Raises:
+        ConfigError: see `build_schedule`.
+    """
+    optimizer = build_optimizer(config, [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate}])
+    schedule, total = build_schedule(config, optimizer, steps), 0.0
+    for _ in range(steps):
+        total += float(optimizer.param_groups[0]["lr"])
+        advance_without_step(schedule)
+    return total
 
 
 def schedule_class(name: str) -> Callable[..., LRScheduler]:

@@ -250,10 +250,14 @@ def _training_latents(room: Classroom, dataset: StyleDataset) -> tuple[Tensor, .
     return tuple(room.cache.latents([picture], [False])[0] for picture in _style_pictures(dataset))
 
 
-def latent_cache(run: RunConfig, museum: Museum) -> LatentCache:
-    """The cache of this run: in memory always, on disk if asked for."""
+def latent_cache(run: RunConfig, museum: Museum, *, read_only: bool = False) -> LatentCache:
+    """The cache of this run: in memory always, on disk if asked for; with `read_only` nothing is written there."""
     folder = latents_folder(run.output) if run.training.cache_latents_to_disk else None
     encode = partial(encode_pictures, museum.base)
     return LatentCache(
-        encode, vae_fingerprint=museum.base.vae_fingerprint, folder=folder, batch_size=run.training.vae_batch_size
+        encode,
+        vae_fingerprint=museum.base.vae_fingerprint,
+        folder=folder,
+        batch_size=run.training.vae_batch_size,
+        read_only=read_only,
     )

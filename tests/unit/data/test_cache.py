@@ -89,6 +89,20 @@ def test_with_a_folder_a_second_run_encodes_nothing(data: StyleDataset, tmp_path
     assert encode.calls == []
 
 
+def test_read_only_takes_what_is_there_and_writes_nothing(data: StyleDataset, tmp_path: Path) -> None:
+    def looks(folder: Path) -> tuple[Encoder, list[Path]]:
+        encoder = Encoder()
+        LatentCache(encoder, vae_fingerprint="vae", folder=folder, batch_size=2, read_only=True).prepare(data)
+        return encoder, sorted(tmp_path.glob("*cache*/*"))
+
+    encoder, files = looks(tmp_path / "no cache")
+    assert (encoder.pictures, files) == (10, [])
+    assert not (tmp_path / "no cache").exists()
+    cache_of(folder=tmp_path / "cache").prepare(data)
+    encoder, files = looks(tmp_path / "cache")
+    assert (encoder.pictures, len(files)) == (0, 10)
+
+
 def test_without_a_folder_nothing_is_written(data: StyleDataset, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     cache_of().prepare(data)
