@@ -34,8 +34,9 @@ class FirstLook:
     steps: int
     """That are left to do."""
     seconds_a_step: float
-    seconds_before: float
-    """To read its pictures, and to draw and measure what holds old styles."""
+    seconds_before: float | None
+    """To read its pictures, and to draw and measure what holds old styles; None where nothing is drawn but for this
+    look."""
     overlap: dict[str, float]
     """Old style -> what a small step towards the new style changes of what it does; see `Overlap.at_stake`."""
     expected: Expected | None
@@ -46,10 +47,13 @@ class FirstLook:
     @property
     def time(self) -> str:
         """How long the style takes."""
-        whole = self.seconds_before + self.steps * self.seconds_a_step
+        pace = f"{counted(self.steps, 'step')} of {self.seconds_a_step:.2f} s"
+        steps, before = self.steps * self.seconds_a_step, self.seconds_before
+        if before is None:
+            return f"about {spoken(steps)} for {self.style}: {pace}; pictures, verdict and previews come on top"
         return (
-            f"about {spoken(whole)} for {self.style}: {counted(self.steps, 'step')} of {self.seconds_a_step:.2f} s, "
-            f"and {spoken(self.seconds_before)} before them; verdict, previews and validation come on top"
+            f"about {spoken(before + steps)} for {self.style}: {pace}, and {spoken(before)} before them; verdict, "
+            "previews and validation come on top"
         )
 
 
@@ -78,7 +82,7 @@ def first_look(run: RunConfig, plans: Sequence[PlannedStyle]) -> FirstLook | Non
             style=lesson.title,
             steps=lesson.calendar.steps - int(lesson.unfinished.get("step", 0)),
             seconds_a_step=seconds_a_step(room, lesson),
-            seconds_before=before,
+            seconds_before=before if any(term.needs for term, _ in lesson.training.terms.values()) else None,
             overlap={}
             if overlap is None
             else {name: overlap.at_stake(name) for name in overlap.moved if name != NEUTRAL},

@@ -161,6 +161,8 @@ def test_it_says_how_long_it_takes_and_what_is_kept(look: Callable[..., dict[str
     assert (seen["style"], seen["steps"]) == ("neon", 3)
     assert seen["seconds_a_step"] > 0
     assert "for neon: 3 steps of 0." in found["expected_time"]
+    assert seen["seconds_before"] > 0
+    assert "before them" in found["expected_time"]
     assert 0 <= seen["expected"]["keeps"]["ink"] <= 1
     assert set(seen["expected"]["ways"]) == {"half the learning rates or steps"}
     assert seen["overlap"]["ink"] > 0
@@ -172,6 +174,12 @@ def test_it_says_how_long_it_takes_and_what_is_kept(look: Callable[..., dict[str
 def test_what_is_kept_depends_on_how_it_is_taught(look: Callable[..., dict[str, Any]], more: tuple[str, ...]) -> None:
     gentle = look("--lr_scheduler=cosine")["first_look"]["expected"]["keeps"]["ink"]
     assert look("--lr_scheduler=cosine", *more)["first_look"]["expected"]["keeps"]["ink"] < gentle
+
+
+def test_what_is_drawn_for_the_look_alone_takes_no_time_of_the_run(look: Callable[..., dict[str, Any]]) -> None:
+    found = look("--lr_scheduler=cosine", "--method=finetune")
+    assert found["first_look"]["seconds_before"] is None
+    assert "before them" not in found["expected_time"]
 
 
 def test_a_gentler_way_is_named_only_where_it_is_needed(knows_ink: School, capsys: pytest.CaptureFixture[str]) -> None:
