@@ -19,7 +19,7 @@ from museum_plugin.museum.ledger import Ledger
 from museum_plugin.museum.museum import Museum
 from museum_plugin.train.dry_run import DryRun, Subject
 from museum_plugin.train.inputs import reader_for
-from museum_plugin.train.loop import _backward
+from museum_plugin.train.loop import micro_step
 from museum_plugin.train.record import style_record
 from museum_plugin.train.setup import Classroom, Lesson
 
@@ -62,7 +62,7 @@ def really_held(room: Classroom, lesson: Lesson) -> int:
     modules = (museum.base.unet, *museum.base.text_encoders, museum.network)
     counted.leave_out(tensor for module in modules for tensor in tensors_of(module))
     with counted:
-        _backward(room, lesson, reader_for(room, lesson), 0, 0)
+        micro_step(room, lesson, reader_for(room, lesson), 0, 0)
     return counted.most
 
 
