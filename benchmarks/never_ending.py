@@ -4,8 +4,9 @@ python -m benchmarks.never_ending [--methods museum paper finetune] [--styles 20
        [--out output/never_ending] [--set FLAG=VALUE ...]
 
 The shipped styles first, then variants of them (`benchmarks/variants.py`); the settings are the demo's. The museum is
-examined after 1, 2, 4, 8, 12, 16 and 20 styles. What is written after each examination is kept: run again, it goes on
-behind the last one. Seconds are processor time, those of a step without what is drawn for the bank and the verdict.
+examined after 1, 2, 4, 8, 12, 16 and 20 styles, and the scores of every style are printed. What is written after each
+examination is kept: run again, it goes on behind the last one. Seconds are processor time, those of a step without what
+is drawn for the bank and the verdict.
 """
 
 from __future__ import annotations
@@ -169,7 +170,16 @@ def table(found: list[Growth]) -> str:
             f"{growth.method:14}{second:12.3f}{last:12.3f}{last / second:12.2f}{growth.style_seconds[1]:12.0f}"
             f"{growth.style_seconds[-1]:12.0f}{first_size:12.0f}{last_size:12.0f}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(line for growth in found for line in by_style(growth))])
+
+
+def by_style(growth: Growth) -> list[str]:
+    """The score of each style when it was learned, and after so many styles."""
+    lines = ["", f"{growth.method:20}{'learned':>8}" + "".join(f"{count:>8}" for count in growth.at)]
+    for place, name in enumerate(growth.names):
+        later = (f"{scores[place]:8.2f}" if place < len(scores) else f"{'':8}" for scores in growth.at.values())
+        lines.append(f"{name:20}{growth.learned[name]:8.2f}" + "".join(later))
+    return lines
 
 
 def main() -> None:

@@ -68,8 +68,9 @@ def overlap_of(room: Classroom, lesson: Lesson) -> Overlap:
     anchors = bank.thinned(_ANCHORS)
 
     def seen(*, bare: bool = False) -> Tensor:
-        """With text states of now: the step may move text encoders, too."""
-        return predictions(museum, anchors, StateCache(museum, lesson.options.text), bare=bare, at_once=at_once)
+        """With text states of now, where the step moves text encoders, too."""
+        states = lesson.options.states or StateCache(museum, lesson.options.text)
+        return predictions(museum, anchors, states, bare=bare, at_once=at_once)
 
     def by_group(pred: Tensor, other: Tensor) -> dict[str, float]:
         t = torch.tensor([anchor.t for anchor in anchors], device=museum.base.device)

@@ -75,8 +75,7 @@ def try_schedule(config: OptimizerConfig, rates: Sequence[float], steps: int) ->
     Raises:
         ConfigError: arguments that are refused, or nothing to train.
     """
-    groups = [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate} for rate in rates]
-    build_schedule(config, build_optimizer(config, groups), steps)
+    build_schedule(config, _small_optimizer(config, rates), steps)
 
 
 def sum_of_rates(config: OptimizerConfig, rate: float, steps: int) -> float:
@@ -85,12 +84,17 @@ def sum_of_rates(config: OptimizerConfig, rate: float, steps: int) -> float:
     Raises:
         ConfigError: see `build_schedule`.
     """
-    optimizer = build_optimizer(config, [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate}])
+    optimizer = _small_optimizer(config, [rate])
     schedule, total = build_schedule(config, optimizer, steps), 0.0
     for _ in range(steps):
         total += float(optimizer.param_groups[0]["lr"])
         advance_without_step(schedule)
     return total
+
+
+def _small_optimizer(config: OptimizerConfig, rates: Sequence[float]) -> Optimizer:
+    """Around a few numbers, with a group for each learning rate."""
+    return build_optimizer(config, [{"params": [nn.Parameter(torch.zeros(2, 2))], "lr": rate} for rate in rates])
 
 
 def schedule_class(name: str) -> Callable[..., LRScheduler]:

@@ -11,6 +11,8 @@ from benchmarks.apart import in_one_file, summed
 from benchmarks.forgetting import ORDERS, styles_in
 from benchmarks.forgetting_plot import _COLORS, draw_plot
 from benchmarks.forgetting_table import bars, gathered, summary, table
+from benchmarks.never_ending import Growth
+from benchmarks.never_ending import table as table_of_growth
 from benchmarks.result import Result, read_result, write_result
 from museum_plugin.base.load import BaseModel
 from museum_plugin.museum.museum import Museum
@@ -144,3 +146,15 @@ def test_a_merged_file_holds_the_nearest_change_of_one_loras_rank(
         )
     single = in_one_file(pair[:1], base, tmp_path / "single.safetensors", merge=True)
     assert single.network.rank == 2
+
+
+def test_twenty_styles_are_told_style_by_style() -> None:
+    growth = Growth(
+        "museum", 0, ["ink", "neon"], {"ink": 0.8, "neon": 0.5}, {1: [0.8], 2: [0.6, 0.5]}, {1: 1.0, 2: 0.5}
+    )
+    growth.step_seconds, growth.style_seconds, growth.file_bytes = [0.2, 0.3], [50.0, 80.0], [1024, 2048]
+    lines = [line.split() for line in table_of_growth([growth]).splitlines()]
+    assert ["museum", "1.00", "0.85"] in lines, "of 0.8 and 0.5 there are 0.6 and 0.5 left"
+    assert ["museum", "learned", "1", "2"] in lines
+    assert ["ink", "0.80", "0.80", "0.60"] in lines
+    assert ["neon", "0.50", "0.50"] in lines
